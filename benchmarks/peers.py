@@ -1,0 +1,93 @@
+"""Our training step beside PyTorch's, in one process, as one JSON line on stdout.
+
+    python -m benchmarks.peers --depth 10 --width 1 --batch_size_px 32 --batch_size_label 64
+
+Both frameworks use every core (or the one GPU) and take turns, one step each a round. Fields: the
+settings; `ours_seconds`, `eager_seconds`, `channels_last_seconds` (medians) with their `_min`,
+`_q1`, `_q3`, `_max`; `ratio_eager` and `ratio_channels_last`, their median over ours (above 1, ours
+is faster), and the same of the minima as `_of_min`; `load_average` of the minute before; threads,
+versions, device, date. PyTorch is an optional extra: without it, exit code 2.
+
+Run it on an idle machine. PyTorch's threads wait for each other after every operation, so a busy
+core slows it several times more than it slows ours: with a load the ratios flatter us.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+# jax would else take most of a GPU's memory at its start and leave PyTorch too little.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+import jax
+
+from benchmarks import flags, jax_step, timing
+
+
+def cores() -> int:
+    """The CPU cores this process may use: what jax's thread pool takes."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def torch_steps(settings: dict) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
+    """PyTorch's two forms of the step on jax's kind of device, and PyTorch's settings.
+
+    Raises:
+      ModuleNotFoundError: torch is not installed.
+      RuntimeError: jax is on an accelerator that this PyTorch does not reach.
+    """
+    import torch
+
+    from benchmarks import torch_step
+
+    device = "cpu" if jax.default_backend() == "cpu" else "cuda"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError(
+            f"jax runs on {jax.default_backend()}, but this PyTorch sees no CUDA device"
+        )
+    torch.set_num_threads(cores())
+    forms = {"eager": False, "channels_last": True}
+    steps = {
+        name: torch_step.build(**settings, channels_last=layout, device=device)
+        for name, layout in forms.items()
+    }
+    return steps, {"torch_version": torch.__version__, "threads": torch.get_num_threads()}
+
+
+def compare(settings: dict, rounds: int) -> dict:
+    """Times the three steps; `settings` are the keyword arguments of every `build`."""
+    load = os.getloadavg()[0]
+    peers, about = torch_steps(settings)
+    ours, _, _ = jax_step.build(**settings)
+    seconds = timing.interleave({"ours": ours} | peers, rounds, warmup=2)
+    result: dict[str, Any] = {}
+    for name, values in seconds.items():
+        result |= timing.spread(f"{name}_seconds", values)
+    for name in peers:
+        for end in ("", "_min"):
+            ratio = result[f"{name}_seconds{end}"] / result[f"ours_seconds{end}"]
+            result[f"ratio_{name}{end and '_of_min'}"] = ratio
+    return result | about | {"load_average": load}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the one line; returns the exit code."""
+    settings, rounds = flags.parse(__doc__.splitlines()[0], argv)
+    try:
+        result = compare(settings, rounds)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        print(
+            "benchmarks.peers needs PyTorch, which is not installed: pip install torch",
+            file=sys.stderr,
+        )
+        return 2
+    print(json.dumps(settings | {"rounds": rounds} | result | timing.environment()), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""What a config's fields may be: a table, and the few rules that tie fields together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import ml_collections
+
+from sadajem_jax import data, schedule
+from sadajem_jax.config import flat, nearest, nearest_field
+from sadajem_jax.errors import UserError
+
+
+class Rule(NamedTuple):
+    """A field's type, a test of its value, and the words for what passes."""
+
+    kind: type
+    test: Callable[[Any], bool]
+    allowed: str
+
+
+def _at_least(low: int) -> Rule:
+    return Rule(int, lambda v: v >= low, f"a whole number, at least {low}")
+
+
+def _number(low: float, *, above: bool = False) -> Rule:
+    words = f"a finite number {'above' if above else 'at least'} {low:g}"
+    return Rule(float, lambda v: math.isfinite(v) and (v > low if above else v >= low), words)
+
+
+def _one_of(*words: str) -> Rule:
+    return Rule(str, lambda v: v in words, " or ".join(words))
+
+
+_BOOL = Rule(bool, lambda v: True, "True or False")
+_TEXT = Rule(str, lambda v: True, "text")
+
+RULES: dict[str, Rule] = {
+    "seed": Rule(int, lambda v: 0 <= v < 2**31, "a whole number from 0 to 2^31 - 1"),
+    "deterministic": _BOOL,
+    "init_from": _TEXT,
+    "data.name": _one_of(*data.SPECS),
+    "data.data_dir": _TEXT,
+    "data.val_size": _at_least(0),
+    "data.pad": _at_least(0),
+    "data.flip": _BOOL,
+    "model.depth": Rule(
+        int, lambda v: v >= 10 and (v - 4) % 6 == 0, "6 n + 4: 10, 16, 22, 28, ..."
+    ),
+    "model.width": _at_least(1),
+    "model.norm": _one_of("batch", "none"),
+    "model.dtype": _one_of("float32", "bfloat16"),
+    "sgld.num_steps": _at_least(0),
+    "sgld.step_size": _number(0, above=True),
+    "sgld.noise_std": _number(0),
+    "sgld.grad_clip": Rule(float, lambda v: v > 0, "a number above 0 (inf: no clip)"),
+    "sgld.init": _one_of("informative", "uniform"),
+    "buffer.size": _at_least(1),
+    "buffer.num_shards": _at_least(1),
+    "buffer.reinit_prob": Rule(float, lambda v: 0 <= v <= 1, "a probability from 0 to 1"),
+    "objective.px_weight": _number(0),
+    "objective.pyx_weight": _number(0),
+    "objective.l2_coeff": _number(0),
+    "sam.rho": _number(0),
+    "sam.adaptive": _BOOL,
+    "train.num_epochs": _at_least(1),
+    "train.num_steps": _at_least(0),
+    "train.batch_size_px": _at_least(1),
+    "train.batch_size_label": _at_least(1),
+    "train.learning_rate": _number(0, above=True),
+    "train.schedule": _one_of(*schedule.SCHEDULES),
+    "train.momentum": Rule(float, lambda v: 0 <= v < 1, "a number from 0 to below 1"),
+    "train.weight_decay": _number(0),
+    "checkpoint.every_steps": _at_least(1),
+    "checkpoint.keep": _at_least(1),
+    "log.every_steps": _at_least(1),
+    "log.samples_every_steps": _at_least(1),
+    "eval.batch_size": _at_least(1),
+}
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Refuses a config that cannot be run, before anything is compiled or downloaded.
+
+    Raises:
+      UserError: one line with the field, what was found and what is allowed.
+    """
+    fields = flat(config)
+    for name in RULES:
+        if name not in fields:
+            raise UserError(f"the config lacks config.{name}, which must be {RULES[name].allowed}")
+    for name, value in fields.items():
+        if name not in RULES:
+            raise UserError(f"unknown field config.{name}{nearest_field(name, RULES)}")
+        _check_field(name, value, RULES[name])
+    _check_together(config)
+
+
+def _check_field(name: str, value: Any, rule: Rule) -> None:
+    kinds = (int, float) if rule.kind is float else (rule.kind,)
+    is_kind = isinstance(value, kinds) and (rule.kind is bool or not isinstance(value, bool))
+    if is_kind and rule.test(value):
+        return
+    choices = rule.allowed.split(" or ") if rule.kind is str else []
+    hint = nearest(value, choices) if isinstance(value, str) else ""
+    raise UserError(f"config.{name} must be {rule.allowed}, found {value!r}{hint}")
+
+
+def _check_together(config: ml_collections.ConfigDict) -> None:
+    spec = data.SPECS[config.data.name]
+    train, buffer = config.train, config.buffer
+    there = spec.num_train - config.data.val_size
+    fits = f"at most the {there:,} training images of {config.data.name}"
+    _refuse_unless("data.val_size", config, there > 0, f"below {spec.num_train:,}")
+    _refuse_unless("data.pad", config, config.data.pad < spec.image_size, f"< {spec.image_size}")
+    _refuse_unless("train.batch_size_px", config, train.batch_size_px <= there, fits)
+    _refuse_unless("train.batch_size_label", config, train.batch_size_label <= there, fits)
+    shards = f"a multiple of buffer.num_shards ({buffer.num_shards})"
+    _refuse_unless("buffer.size", config, buffer.size % buffer.num_shards == 0, shards)
+    share = train.batch_size_px % buffer.num_shards == 0
+    _refuse_unless("train.batch_size_px", config, share, shards)
+    room = buffer.size >= train.batch_size_px
+    _refuse_unless("buffer.size", config, room, f"at least the batch ({train.batch_size_px})")
+    classes = buffer.size % spec.num_classes == 0 or config.sgld.init == "uniform"
+    each = f"a multiple of the {spec.num_classes} classes, the same number of starts for each"
+    _refuse_unless("buffer.size", config, classes, each)
+
+
+def _refuse_unless(
+    field: str, config: ml_collections.ConfigDict, passes: bool, allowed: str
+) -> None:
+    if not passes:
+        value = flat(config)[field]
+        raise UserError(f"config.{field} must be {allowed}, found {value!r}")

@@ -1,0 +1,1 @@
+"""Evaluators: one a file, generators of (name, value) that know nothing of logging."""

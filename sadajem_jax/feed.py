@@ -1,0 +1,151 @@
+"""Prepares, outside the hot step, what some consecutive steps need: batches and fresh chain starts.
+
+Everything is a function of (seed, step) alone. Windows of steps are cut from step 0 on, always at
+the same places, so a resumed run prepares what an unbroken run prepared, to the bit.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sadajem_jax import replay_buffer
+from sadajem_jax.randomness import Purpose, row_keys, step_key
+from sadajem_jax.train_step import Feed
+
+FreshRows = Callable[[jax.Array, int], jax.Array]
+"""keys [M], size >= M -> [size, H, W, channels]: the chosen initialisation."""
+
+
+class Stream(NamedTuple):
+    """Passes over the data set, each in an order of its own, the last incomplete batch left out.
+
+    Attributes:
+      seed: of the run.
+      number: 0 for the p(x) stream, 1 for the labelled one.
+      num_images: N.
+      batch_size: B, at most N.
+    """
+
+    seed: int
+    number: int
+    num_images: int
+    batch_size: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in a pass."""
+        return self.num_images // self.batch_size
+
+    def batch(self, step: int) -> np.ndarray:
+        """Indices [B] of step's images."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order = _order(self.seed, self.number, epoch, self.num_images)
+        return order[position * self.batch_size : (position + 1) * self.batch_size]
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, number: int, epoch: int, num_images: int) -> np.ndarray:
+    return np.random.default_rng([seed, number, epoch]).permutation(num_images).astype(np.int32)
+
+
+class Feeder:
+    """Makes the feed of the window of steps that holds a given step.
+
+    Args:
+      px, label: the two streams.
+      key: of the run.
+      reinit_prob: share of rows that start anew.
+      fresh_rows: the initialisation.
+      window: n, steps a feed covers at most.
+    """
+
+    def __init__(
+        self,
+        px: Stream,
+        label: Stream,
+        key: jax.Array,
+        reinit_prob: float,
+        fresh_rows: FreshRows,
+        window: int,
+    ) -> None:
+        self.px, self.label, self.key = px, label, key
+        self.fresh_rows, self.window = fresh_rows, window
+        self.capacity = capacity(window, px.batch_size, reinit_prob)
+        self._due = jax.jit(functools.partial(_due, px.batch_size, window, reinit_prob))
+        self._keys = jax.jit(functools.partial(_fresh_keys, px.batch_size, window))
+
+    def feed(self, step: int) -> tuple[Feed, int]:
+        """(feed, end): the feed that covers step, good for the steps up to (not including) end."""
+        start = step - step % self.window
+        due = np.array(self._due(self.key, start))  # [n, B] bool
+        first, end = window_around(step - start, due.sum(axis=1), self.capacity)
+        due[:first], due[end:] = False, False
+        steps, rows = np.nonzero(due)
+        fresh_row = np.full(due.shape, -1, np.int32)
+        fresh_row[steps, rows] = np.arange(len(steps))
+        keys = self._keys(self.key, start)[steps, rows]
+        return self._assemble(start, fresh_row, self.fresh_rows(keys, self.capacity)), start + end
+
+    def _assemble(self, start: int, fresh_row: np.ndarray, fresh: jax.Array) -> Feed:
+        steps = range(start, start + self.window)
+        return Feed(
+            first_step=jnp.asarray(start, jnp.int32),
+            px_index=jnp.asarray(np.stack([self.px.batch(s) for s in steps])),
+            label_index=jnp.asarray(np.stack([self.label.batch(s) for s in steps])),
+            fresh=fresh,
+            fresh_row=jnp.asarray(fresh_row),
+        )
+
+
+def capacity(window: int, batch_size: int, reinit_prob: float) -> int:
+    """Fresh rows a feed has room for: six standard deviations above the mean, a batch at least."""
+    rows = window * batch_size
+    mean = rows * reinit_prob
+    spread = (rows * reinit_prob * (1 - reinit_prob)) ** 0.5
+    return max(batch_size, min(rows, int(mean + 6 * spread) + 1))
+
+
+def window_around(step: int, due: np.ndarray, room: int) -> tuple[int, int]:
+    """(first, end) of the part of a window that holds `step`, where each part's rows fit the room.
+
+    Nearly always the whole window; where too many rows fall due it is cut, greedily from its start.
+
+    Examples:
+      >>> window_around(2, np.array([1, 1, 1, 1]), 10), window_around(2, np.array([1, 1, 1, 1]), 3)
+      ((0, 4), (0, 3))
+    """
+    first, total = 0, 0
+    for i, count in enumerate(due):
+        if total + count > room:
+            if i > step:
+                return first, i
+            first, total = i, 0
+        total += count
+    return first, len(due)
+
+
+def _due(
+    batch_size: int, window: int, reinit_prob: float, key: jax.Array, start: jax.Array
+) -> jax.Array:
+    """[window, B] bool: the rows that start anew, each decided by its own (step, row)."""
+
+    def of_step(step: jax.Array) -> jax.Array:
+        keys = row_keys(step_key(key, step, Purpose.REINIT), batch_size)
+        return replay_buffer.reinitialised(keys, reinit_prob)
+
+    return jax.vmap(of_step)(start + jnp.arange(window))
+
+
+def _fresh_keys(batch_size: int, window: int, key: jax.Array, start: jax.Array) -> jax.Array:
+    """[window, B] keys of the fresh rows."""
+
+    def of_step(step: jax.Array) -> jax.Array:
+        return row_keys(step_key(key, step, Purpose.FRESH), batch_size)
+
+    return jax.vmap(of_step)(start + jnp.arange(window))

@@ -1,0 +1,68 @@
+"""The replay buffer of negative samples: device arrays, drawn and written stratum by stratum.
+
+The slots are cut into `num_shards` logical strata, a number of the config and not of the machine:
+a batch draws its share in every stratum, so any number of devices that divides the strata draws
+the same. The released code draws with replacement, and a slot may then be written twice; ours
+draws without.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+
+def draw_slots(key: jax.Array, *, size: int, num_shards: int, batch_size: int) -> jax.Array:
+    """Distinct slots, uniformly, the same number from every stratum.
+
+    Args:
+      key: of the step; stratum s uses fold_in(key, s).
+      size: N slots, a multiple of `num_shards`.
+      num_shards: S strata; stratum s holds slots s N / S to (s + 1) N / S.
+      batch_size: B, a multiple of `num_shards`, at most N.
+
+    Returns:
+      [B] int32 slots, stratum by stratum.
+
+    Raises:
+      ValueError: if S does not divide N and B, or B > N.
+    """
+    if size % num_shards or batch_size % num_shards or batch_size > size:
+        raise ValueError(
+            f"num_shards={num_shards} must divide the buffer ({size}) and the batch "
+            f"({batch_size}), and the batch must fit the buffer"
+        )
+    width, share = size // num_shards, batch_size // num_shards
+    strata = jnp.arange(num_shards)
+
+    def draw(stratum: jax.Array) -> jax.Array:
+        noise = jax.random.bits(jax.random.fold_in(key, stratum), (width,))
+        return stratum * width + jax.lax.top_k(noise, share)[1]
+
+    return jax.vmap(draw)(strata).reshape(batch_size).astype(jnp.int32)
+
+
+def reinitialised(keys: jax.Array, reinit_prob: float) -> jax.Array:
+    """Which rows start anew: [B] keys of (step, global row) -> [B] bool, each with `reinit_prob`."""
+    return jax.vmap(lambda key: jax.random.bernoulli(key, reinit_prob))(keys)
+
+
+def read(images: jax.Array, slots: jax.Array, fresh: jax.Array, fresh_row: jax.Array) -> jax.Array:
+    """The chain's start: buffer rows, some of them replaced by fresh ones.
+
+    Args:
+      images: [N, H, W, channels] the buffer.
+      slots: [B] int, as `draw_slots` gives them.
+      fresh: [M, H, W, channels] prepared fresh rows.
+      fresh_row: [B] int, which fresh row replaces this one; negative: none.
+
+    Returns:
+      [B, H, W, channels].
+    """
+    replace = (fresh_row >= 0)[:, None, None, None]
+    return jnp.where(replace, fresh[jnp.maximum(fresh_row, 0)], images[slots])
+
+
+def write(images: jax.Array, slots: jax.Array, x_neg: jax.Array) -> jax.Array:
+    """The buffer with rows `x_neg` [B, ...] put in the distinct `slots` [B]."""
+    return images.at[slots].set(x_neg.astype(images.dtype), unique_indices=True)

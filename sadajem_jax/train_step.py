@@ -1,0 +1,276 @@
+"""One training step of SADA-JEM (Algorithm 1 with Eq. 7 and 11), and blocks of them.
+
+The order is the released program's; where we differ a comment says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sadajem_jax import augment, energy, objective, replay_buffer, sgld
+from sadajem_jax.randomness import Purpose, row_keys, step_key
+from sadajem_jax.train_state import TrainState
+from sadajem_jax.wide_resnet import MOMENTS, WideResNet
+
+STATISTICS_MOMENTUM = 0.1  # new = 0.1 old + 0.9 batch: PyTorch's momentum 0.9 is Flax's 0.1
+Metrics = dict[str, jax.Array]
+
+
+class Dataset(NamedTuple):
+    """The training set on the device: images [N, H, W, channels] uint8, labels [N] int32."""
+
+    images: jax.Array
+    labels: jax.Array
+
+
+class Feed(NamedTuple):
+    """What some consecutive steps need from outside, prepared for n of them together.
+
+    Attributes:
+      first_step: int32 scalar, the step that row 0 is for.
+      px_index: [n, B] int32, images of the p(x) stream.
+      label_index: [n, L] int32, images of the labelled stream.
+      fresh: [M, H, W, channels] float32, fresh starts of chains.
+      fresh_row: [n, B] int32, which of `fresh` replaces this row; -1: none.
+    """
+
+    first_step: jax.Array
+    px_index: jax.Array
+    label_index: jax.Array
+    fresh: jax.Array
+    fresh_row: jax.Array
+
+
+class StepConfig(NamedTuple):
+    """The constants of a step, all static.
+
+    Attributes:
+      kernel: of the Langevin chain.
+      num_steps: K.
+      unroll: whether the chain is unrolled (on the CPU) or looped.
+      num_shards: strata of the replay buffer.
+      weights: of the objective.
+      pad: pixels of reflect padding in the augmentation.
+      flip: whether it mirrors.
+    """
+
+    kernel: sgld.Langevin
+    num_steps: int
+    unroll: bool
+    num_shards: int
+    weights: objective.Weights
+    pad: int
+    flip: bool
+
+
+class Batch(NamedTuple):
+    """The inputs of one update, floats in [-1, 1].
+
+    Attributes:
+      x_data: [B, H, W, channels], not augmented.
+      x_init: [B, H, W, channels], where the chains start.
+      x_label: [L, H, W, channels], augmented.
+      labels: [L] int.
+      noise_keys: [B] keys, one a chain.
+    """
+
+    x_data: jax.Array
+    x_init: jax.Array
+    x_label: jax.Array
+    labels: jax.Array
+    noise_keys: jax.Array
+
+
+def fold_statistics(batch_stats: Any, data: Any, chain: Any, negatives: Any, label: Any) -> Any:
+    """Running statistics after the forwards of a first pass, in the released order.
+
+    data, chain 1..K, negatives, labelled: each moves them by new = 0.1 old + 0.9 batch, so 90% of
+    the result is the labelled batch's.
+
+    Args:
+      batch_stats: the running statistics before.
+      data, negatives, label: moments of one forward each, the same structure.
+      chain: moments of the chain's forwards, each leaf with a leading axis K.
+
+    Returns:
+      The running statistics after.
+    """
+
+    def fold(old: jax.Array, d: jax.Array, c: jax.Array, n: jax.Array, y: jax.Array) -> jax.Array:
+        moments = jnp.concatenate([d[None], c, n[None], y[None]])
+        age = jnp.arange(len(moments))[::-1].astype(old.dtype)
+        weights = (1 - STATISTICS_MOMENTUM) * STATISTICS_MOMENTUM**age
+        kept = STATISTICS_MOMENTUM ** len(moments)
+        return kept * old + jnp.tensordot(
+            weights, moments.astype(old.dtype), 1, precision="highest"
+        )
+
+    return jax.tree.map(fold, batch_stats, data, chain, negatives, label)
+
+
+def negative_samples(
+    model: WideResNet, variables: Any, batch: Batch, config: StepConfig
+) -> tuple[jax.Array, sgld.SgldInfo]:
+    """Runs the chains, the network in training mode: (x_neg [B, ...], info; aux holds moments)."""
+
+    def log_density(x: jax.Array) -> tuple[jax.Array, Any]:
+        logits, moments = forward(model, variables, x)
+        return energy.log_density(logits), moments
+
+    x_neg, info = sgld.sample(
+        batch.noise_keys,
+        batch.x_init,
+        log_density,
+        config.kernel,
+        num_steps=config.num_steps,
+        unroll=config.unroll,
+    )
+    return jax.lax.stop_gradient(x_neg), info
+
+
+def forward(model: WideResNet, variables: Any, x: jax.Array) -> tuple[jax.Array, Any]:
+    """A training-mode forward: (logits [B, C], the batch's moments)."""
+    logits, sown = model.apply(variables, x, train=True, mutable=[MOMENTS])
+    return logits, sown.get(MOMENTS, {})
+
+
+def first_pass(
+    model: WideResNet, state: TrainState, batch: Batch, x_neg: jax.Array, config: StepConfig
+) -> tuple[Callable[[Any], Any], Any, tuple[jax.Array, objective.Terms, tuple[Any, Any, Any]]]:
+    """(gradient function for the second pass, gradient, (loss, terms, moments)) of the loss."""
+
+    def loss(params: Any) -> Any:
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        passes = [forward(model, variables, x) for x in (batch.x_data, x_neg, batch.x_label)]
+        logits, moments = zip(*passes, strict=True)
+        value, terms = objective.joint_loss(logits, batch.labels, config.weights)
+        return value, (value, terms, moments)
+
+    gradient = jax.grad(loss, has_aux=True)
+    grads, aux = gradient(state.params)
+    return lambda params: gradient(params)[0], grads, aux
+
+
+def update(
+    state: TrainState,
+    batch: Batch,
+    *,
+    model: WideResNet,
+    tx: optax.GradientTransformationExtraArgs,
+    config: StepConfig,
+) -> tuple[TrainState, jax.Array, Metrics]:
+    """One update of parameters, statistics and optimizer; the buffer is left to `train_step`.
+
+    Both passes see the same negative samples; the second moves no running statistics.
+
+    Returns:
+      (state, x_neg [B, H, W, channels], metrics: name -> scalar).
+    """
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    x_neg, info = negative_samples(model, variables, batch, config)
+    second_pass, grads, (loss, terms, moments) = first_pass(model, state, batch, x_neg, config)
+    data, negatives, label = moments
+    batch_stats = fold_statistics(state.batch_stats, data, info.aux, negatives, label)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params, grad_fn=second_pass)
+    state = state.replace(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+    )
+    return state, x_neg, _metrics(loss, terms, grads, info)
+
+
+def _metrics(loss: jax.Array, terms: objective.Terms, grads: Any, info: sgld.SgldInfo) -> Metrics:
+    metrics = {
+        "loss": loss,
+        "cross_entropy": terms.cross_entropy,
+        "accuracy": terms.accuracy,
+        "log_density_data": terms.f_data,
+        "log_density_samples": terms.f_neg,
+        "log_density_gap": terms.f_data - terms.f_neg,
+        "px_term": terms.px_term,
+        "grad_norm": optax.tree.norm(grads),
+    }
+    if info.log_density.shape[0]:
+        metrics["log_density_start"] = jnp.mean(info.log_density[0])
+        metrics["score_norm"] = jnp.mean(info.score_norm)
+    return metrics
+
+
+def assemble(
+    state: TrainState, feed: Feed, data: Dataset, key: jax.Array, config: StepConfig
+) -> tuple[Batch, jax.Array]:
+    """Draws the inputs of step `state.step`: (batch, slots [B] of the buffer)."""
+    at = state.step - feed.first_step
+    px_index, label_index = feed.px_index[at], feed.label_index[at]
+    slots = replay_buffer.draw_slots(
+        step_key(key, state.step, Purpose.SLOTS),
+        size=state.buffer.shape[0],
+        num_shards=config.num_shards,
+        batch_size=len(px_index),
+    )
+    augment_keys = row_keys(step_key(key, state.step, Purpose.AUGMENT), len(label_index))
+    labelled = data.images[label_index]
+    labelled = augment.random_crop_flip(augment_keys, labelled, pad=config.pad, flip=config.flip)
+    batch = Batch(
+        x_data=augment.to_float(data.images[px_index]),
+        x_init=replay_buffer.read(state.buffer, slots, feed.fresh, feed.fresh_row[at]),
+        x_label=augment.to_float(labelled),
+        labels=data.labels[label_index],
+        noise_keys=row_keys(step_key(key, state.step, Purpose.NOISE), len(px_index)),
+    )
+    return batch, slots
+
+
+def train_step(
+    state: TrainState,
+    feed: Feed,
+    data: Dataset,
+    key: jax.Array,
+    *,
+    model: WideResNet,
+    tx: optax.GradientTransformationExtraArgs,
+    config: StepConfig,
+) -> tuple[TrainState, Metrics]:
+    """Draws, samples, updates, and puts the negative samples back to their slots."""
+    batch, slots = assemble(state, feed, data, key, config)
+    state, x_neg, metrics = update(state, batch, model=model, tx=tx, config=config)
+    return state.replace(buffer=replay_buffer.write(state.buffer, slots, x_neg)), metrics
+
+
+Step = Callable[[TrainState, Feed, Dataset, jax.Array], tuple[TrainState, Metrics]]
+
+
+def looped(step: Step) -> Callable[..., tuple[TrainState, Metrics]]:
+    """Blocks of steps in one program, for a GPU: the host then only logs and saves.
+
+    Args:
+      step: (state, feed, data, key) -> (state, metrics).
+
+    Returns:
+      (state, feed, data, key, num_steps) -> (state, metrics [n] each, of which the first
+      `num_steps` are set); `num_steps` is traced, so that blocks of any length up to the feed's n
+      are one compiled program.
+    """
+
+    def block(
+        state: TrainState, feed: Feed, data: Dataset, key: jax.Array, num_steps: jax.Array
+    ) -> tuple[TrainState, Metrics]:
+        _, shapes = jax.eval_shape(step, state, feed, data, key)
+        size = feed.px_index.shape[0]
+        history = {name: jnp.zeros((size, *s.shape), s.dtype) for name, s in shapes.items()}
+
+        def body(i: jax.Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+            state, history = carry
+            state, metrics = step(state, feed, data, key)
+            return state, {name: history[name].at[i].set(metrics[name]) for name in history}
+
+        return jax.lax.fori_loop(0, num_steps, body, (state, history))
+
+    return block

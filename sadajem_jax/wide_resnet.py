@@ -1,0 +1,167 @@
+"""The Wide-ResNet of SADA-JEM, as released: where it differs from Flax's habits, a comment says so.
+
+Pre-activation blocks, LeakyReLU(0.2), biased convolutions, the stride on a block's *second*
+convolution, PyTorch's padding and PyTorch's initial distribution (PAPER: Zagoruyko and Komodakis
+2016; SADA-JEM's released code for the rest).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+MOMENTS = "moments"  # the collection that a training-mode forward sows its batch moments into
+LEAKY_SLOPE = 0.2
+BATCH_NORM_EPSILON = 1e-5
+
+
+def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
+    """U(+-1/sqrt(fan_in)), PyTorch's default for kernels *and* biases; variance 1 / (3 fan_in).
+
+    Flax's default (LeCun normal kernels, zero biases) has three times that variance.
+    """
+
+    def init(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
+        bound = fan_in**-0.5
+        return jax.random.uniform(key, tuple(shape), dtype, -bound, bound)
+
+    return init
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation that reads running statistics but never moves them.
+
+    In training mode it normalises with the batch's moments and sows them (`mean`, and `var`
+    unbiased, as PyTorch stores it) into the collection "moments", which then has the structure of
+    "batch_stats"; `train_step.fold_statistics` composes them in the released order.
+    """
+
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """[B, H, W, C] -> [B, H, W, C]; moments and normalisation in at least float32."""
+        features = (x.shape[-1],)
+        scale = self.param("scale", nn.initializers.ones, features, self.param_dtype)
+        bias = self.param("bias", nn.initializers.zeros, features, self.param_dtype)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, features, self.param_dtype)
+        var = self.variable("batch_stats", "var", jnp.ones, features, self.param_dtype)
+        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        batch_mean, batch_var = self._moments(x) if train else (mean.value, var.value)
+        gain = scale * jax.lax.rsqrt(batch_var + BATCH_NORM_EPSILON)
+        return (x * gain + (bias - batch_mean * gain)).astype(self.dtype)
+
+    def _moments(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        count = x.size // x.shape[-1]
+        mean = jnp.mean(x, axis=(0, 1, 2))
+        var = jnp.mean(jnp.square(x - mean), axis=(0, 1, 2))
+        self.sow(MOMENTS, "mean", mean, reduce_fn=_latest, init_fn=_nothing)
+        unbiased = var * (count / max(count - 1, 1))
+        self.sow(MOMENTS, "var", unbiased, reduce_fn=_latest, init_fn=_nothing)
+        return mean, var
+
+
+def _latest(_: Any, new: jax.Array) -> jax.Array:
+    return new
+
+
+def _nothing() -> None:
+    return None
+
+
+class WideResNet(nn.Module):
+    """Wide-ResNet(depth, width) -> logits.
+
+    Attributes:
+      depth: layers, 6 n + 4 (n blocks a stage).
+      width: widening factor; stages have 16, 32, 64 (and at 64 pixels 128) times it channels.
+      num_classes: C, the number of logits.
+      norm: "batch" or "none".
+      dtype: of the convolutions' inputs and outputs; moments, norms and logits stay float32.
+      param_dtype: of the parameters and running statistics.
+
+    Raises:
+      ValueError: if depth is not 6 n + 4 or norm is unknown.
+    """
+
+    depth: int
+    width: int
+    num_classes: int
+    norm: str = "batch"
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Logits [B, C] of images [B, H, W, channels] in [-1, 1].
+
+        With `train=True` a batch is normalised by its own moments, so its rows are coupled.
+        """
+        blocks = blocks_per_stage(self.depth)
+        x = self._conv(x.astype(self.dtype), 16, 3, 1, "conv1")
+        for stage in range(4 if x.shape[1] == 64 else 3):  # ImageNet at 64 pixels has a fourth
+            for block in range(blocks):
+                features = (16 << stage) * self.width
+                stride = 2 if stage > 0 and block == 0 else 1
+                x = self._block(x, features, stride, train, f"layer{stage + 1}_{block}")
+        x = self._activate(x, train, "bn1")
+        x = jnp.mean(x.astype(jnp.promote_types(x.dtype, jnp.float32)), axis=(1, 2))
+        return self._linear(x)
+
+    def _block(self, x: jax.Array, features: int, stride: int, train: bool, name: str) -> jax.Array:
+        out = self._activate(x, train, f"{name}_bn1")
+        out = self._conv(out, features, 3, 1, f"{name}_conv1")
+        out = self._activate(out, train, f"{name}_bn2")
+        out = self._conv(out, features, 3, stride, f"{name}_conv2")  # the stride is on the second
+        if stride != 1 or x.shape[-1] != features:
+            x = self._conv(x, features, 1, stride, f"{name}_shortcut")  # of the block's raw input
+        return x + out
+
+    def _activate(self, x: jax.Array, train: bool, name: str) -> jax.Array:
+        if self.norm == "batch":
+            x = BatchNorm(dtype=self.dtype, param_dtype=self.param_dtype, name=name)(x, train)
+        elif self.norm != "none":
+            raise ValueError(f'norm must be "batch" or "none", found {self.norm!r}')
+        return nn.leaky_relu(x, LEAKY_SLOPE)
+
+    def _conv(self, x: jax.Array, features: int, size: int, stride: int, name: str) -> jax.Array:
+        init = torch_uniform(size * size * x.shape[-1])
+        return nn.Conv(
+            features,
+            (size, size),
+            (stride, stride),
+            padding=size // 2,  # on both sides; Flax's SAME pads 0 and 1 at stride 2
+            kernel_init=init,
+            bias_init=init,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+            name=name,
+        )(x)
+
+    def _linear(self, x: jax.Array) -> jax.Array:
+        init = torch_uniform(x.shape[-1])
+        return nn.Dense(
+            self.num_classes,
+            kernel_init=init,
+            bias_init=init,
+            dtype=x.dtype,
+            param_dtype=self.param_dtype,
+            name="class_output",
+        )(x)
+
+
+def blocks_per_stage(depth: int) -> int:
+    """N of depth = 6 n + 4; raises ValueError for any other depth.
+
+    Examples:
+      >>> blocks_per_stage(28)
+      4
+    """
+    if depth < 10 or (depth - 4) % 6:
+        raise ValueError(f"depth must be 6 n + 4 (10, 16, 22, 28, ...), found {depth}")
+    return (depth - 4) // 6
