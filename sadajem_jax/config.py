@@ -77,7 +77,7 @@ def _flags(known: Iterable[str]) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """ " (did you mean X?)" where one of `known` is near to `word`, else nothing."""
+    """A question, " (did you mean X?)", where one of `known` is near to `word`, else nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
@@ -146,7 +146,7 @@ def override(config: ml_collections.ConfigDict, overrides: Mapping[str, str]) ->
 
 
 def nearest_field(field: str, known: Iterable[str]) -> str:
-    """ " (did you mean config.X?)", looking at whole names and at last words."""
+    """A question, " (did you mean config.X?)", looking at whole names and at last words."""
     names = list(known)
     close = difflib.get_close_matches(field, names, n=1)
     last = [name for name in names if name.split(".")[-1] == field.split(".")[-1]]

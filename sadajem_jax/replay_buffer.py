@@ -43,7 +43,7 @@ def draw_slots(key: jax.Array, *, size: int, num_shards: int, batch_size: int) -
 
 
 def reinitialised(keys: jax.Array, reinit_prob: float) -> jax.Array:
-    """Which rows start anew: [B] keys of (step, global row) -> [B] bool, each with `reinit_prob`."""
+    """Which rows start anew: [B] keys of (step, global row) -> [B] bool."""
     return jax.vmap(lambda key: jax.random.bernoulli(key, reinit_prob))(keys)
 
 

@@ -1,4 +1,4 @@
-"""Sharpness-aware minimization: a pure core, and the optax transform on it. Needs jax and optax only.
+"""Sharpness-aware minimization: a pure core, and the optax transform on it; jax and optax only.
 
 SAM (Foret et al. 2021; SADA-JEM Eq. 7) and ASAM (Kwon et al. 2021; SADA-JEM Eq. 8).
 """

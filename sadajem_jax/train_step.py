@@ -94,8 +94,10 @@ def fold_statistics(batch_stats: Any, data: Any, chain: Any, negatives: Any, lab
 
     Args:
       batch_stats: the running statistics before.
-      data, negatives, label: moments of one forward each, the same structure.
+      data: moments of the data's forward, the same structure.
       chain: moments of the chain's forwards, each leaf with a leading axis K.
+      negatives: moments of the negative samples' forward.
+      label: moments of the labelled batch's forward.
 
     Returns:
       The running statistics after.
