@@ -4,9 +4,10 @@ The step, the buffer, the fresh rows and the form of the compiled program (loope
 a dispatch on the CPU) are the trainer's own; only the training images are random.
 """
 
+from __future__ import annotations
+
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -31,7 +32,7 @@ def build(
     dtype: str,
     image_size: int = 32,
     rho: float = 0.2,
-) -> tuple[Callable[[], Any], float, Any | None]:
+) -> tuple[Stepper, float, Any | None]:
     """A compiled training step on random images.
 
     Args:

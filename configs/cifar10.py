@@ -62,6 +62,9 @@ def get_config() -> ml_collections.ConfigDict:
     train.schedule = "cosine"  # better for SADA-JEM on CIFAR-10 (App. A); else steps
     train.momentum = 0.9
     train.weight_decay = 5e-4
+    train.ema_decay = 0.0  # above 0: averages of parameters and statistics are kept beside
+    train.max_restarts = 2  # after a divergence, from ever earlier checkpoints
+    train.on_divergence = "retry"  # or double_steps: K doubles each time
 
     config.checkpoint = checkpoint = ml_collections.ConfigDict()
     checkpoint.every_steps = 1000
@@ -73,5 +76,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.eval = evaluation = ml_collections.ConfigDict()
     evaluation.batch_size = 500  # images a device takes at a time
+    evaluation.every_epochs = 0  # above 0: evaluates while training, on data.val_size images
+    evaluation.checkpoint = "last"  # last, best, ema or a step
 
     return config

@@ -15,11 +15,13 @@ from typing import Any
 
 import jax
 import numpy as np
+import absl.logging
 import orbax.checkpoint as ocp
 
 from sadajem_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
+absl.logging.set_verbosity(absl.logging.ERROR)  # orbax tells every option it derives
 
 
 class Checkpoints:
@@ -115,10 +117,10 @@ class Checkpoints:
         args = ocp.args.Composite(notes=ocp.args.JsonRestore())
         return dict(self._manager.restore(step, args=args).notes)
 
-    def retire_after(self, step: int) -> None:
-        """Deletes the checkpoints of later steps, which a retry makes anew."""
-        for later in [s for s in self.steps() if s > step]:
-            self._manager.delete(later)
+    def delete(self, step: int) -> None:
+        """Deletes the checkpoint of `step`."""
+        self.wait()
+        self._manager.delete(step)
 
     def close(self) -> None:
         """Waits, and stops the background threads."""

@@ -73,11 +73,18 @@ RULES: dict[str, Rule] = {
     "train.schedule": _one_of(*schedule.SCHEDULES),
     "train.momentum": Rule(float, lambda v: 0 <= v < 1, "a number from 0 to below 1"),
     "train.weight_decay": _number(0),
+    "train.ema_decay": Rule(float, lambda v: 0 <= v < 1, "a number from 0 to below 1"),
+    "train.max_restarts": _at_least(0),
+    "train.on_divergence": _one_of("retry", "double_steps"),
     "checkpoint.every_steps": _at_least(1),
     "checkpoint.keep": _at_least(1),
     "log.every_steps": _at_least(1),
     "log.samples_every_steps": _at_least(1),
     "eval.batch_size": _at_least(1),
+    "eval.every_epochs": _at_least(0),
+    "eval.checkpoint": Rule(
+        str, lambda v: v in ("last", "best", "ema") or v.isdigit(), "last, best, ema or a step"
+    ),
 }
 
 
@@ -123,6 +130,9 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
     _refuse_unless("train.batch_size_px", config, share, shards)
     room = buffer.size >= train.batch_size_px
     _refuse_unless("buffer.size", config, room, f"at least the batch ({train.batch_size_px})")
+    kept = config.checkpoint.keep > train.max_restarts
+    more = f"above train.max_restarts ({train.max_restarts}), each restart goes one further back"
+    _refuse_unless("checkpoint.keep", config, kept, more)
     classes = buffer.size % spec.num_classes == 0 or config.sgld.init == "uniform"
     each = f"a multiple of the {spec.num_classes} classes, the same number of starts for each"
     _refuse_unless("buffer.size", config, classes, each)

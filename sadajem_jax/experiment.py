@@ -49,20 +49,30 @@ class Experiment(NamedTuple):
     initial_state: functools.partial[TrainState]
 
 
-def build(config: ml_collections.ConfigDict, images: Images) -> Experiment:
+def build(
+    config: ml_collections.ConfigDict,
+    images: Images,
+    restarts: int = 0,
+    num_sgld_steps: int | None = None,
+) -> Experiment:
     """Puts a run together; compiles and trains nothing.
 
     Args:
       config: checked by `config_rules.check`.
       images: the training images, on the host.
+      restarts: how often the run went back after a divergence; part of every key.
+      num_sgld_steps: K where it is no longer the config's.
     """
-    model, key = network(config), run_key(config.seed)
+    model, key = network(config), run_key(config.seed, restarts)
     total = total_steps(config, len(images.labels))
     rate = schedule.learning_rate(config.train.schedule, config.train.learning_rate, total)
     tx = optimizer(config, rate)
     data = Dataset(jnp.asarray(images.images), jnp.asarray(images.labels))
     starts = chain_starts(config, data, images.labels)
-    step = functools.partial(train_step.train_step, model=model, tx=tx, config=step_config(config))
+    constants = step_config(config)
+    if num_sgld_steps is not None:
+        constants = constants._replace(num_steps=num_sgld_steps)
+    step = functools.partial(train_step.train_step, model=model, tx=tx, config=constants)
     return Experiment(
         model=model,
         tx=tx,
@@ -119,6 +129,7 @@ def step_config(config: ml_collections.ConfigDict) -> StepConfig:
         weights=objective.Weights(weights.px_weight, weights.pyx_weight, weights.l2_coeff),
         pad=config.data.pad,
         flip=config.data.flip,
+        ema_decay=config.train.ema_decay,
     )
 
 
@@ -186,4 +197,5 @@ def first_state(
     fill_keys = row_keys(step_key(key, 0, Purpose.BUFFER_FILL), config.buffer.size)
     buffer = starts.fill(fill_keys)
     params_key = step_key(key, 0, Purpose.PARAMS)
-    return train_state.create(params_key, model, tx, data.images.shape[1:], buffer)
+    shape, ema = data.images.shape[1:], config.train.ema_decay > 0
+    return train_state.create(params_key, model, tx, shape, buffer, ema=ema)

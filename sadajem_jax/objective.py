@@ -31,6 +31,7 @@ class Terms(NamedTuple):
       cross_entropy: mean -log p(y | T(x)), nats.
       accuracy: share of the labelled batch classified right.
       f_data: mean log-density of the data.
+      f_data_std: standard deviation of the data's log-density over the batch.
       f_neg: mean log-density of the negative samples.
       px_term: -(f_data - f_neg) + l2 (f_data^2 + f_neg^2), before its weight.
     """
@@ -38,6 +39,7 @@ class Terms(NamedTuple):
     cross_entropy: jax.Array
     accuracy: jax.Array
     f_data: jax.Array
+    f_data_std: jax.Array
     f_neg: jax.Array
     px_term: jax.Array
 
@@ -61,10 +63,11 @@ def joint_loss(
       (loss, Terms), scalars.
     """
     logits_data, logits_neg, logits_label = logits
-    f_data = jnp.mean(energy.log_density(logits_data))
+    density = energy.log_density(logits_data)
+    f_data, spread = jnp.mean(density), jax.lax.stop_gradient(density).std()
     f_neg = jnp.mean(energy.log_density(logits_neg))
     px_term = f_neg - f_data + weights.l2 * (f_data**2 + f_neg**2)
     cross_entropy = jnp.mean(energy.cross_entropy(logits_label, labels))
     accuracy = jnp.mean((jnp.argmax(logits_label, axis=-1) == labels).astype(f_data.dtype))
     loss = weights.px * px_term + weights.pyx * cross_entropy
-    return loss, Terms(cross_entropy, accuracy, f_data, f_neg, px_term)
+    return loss, Terms(cross_entropy, accuracy, f_data, spread, f_neg, px_term)

@@ -38,7 +38,7 @@ def to_uint8(images: Any) -> NDArray[np.uint8]:
     images = np.asarray(images)
     if images.dtype.kind != "f" and images.dtype.name != "bfloat16":
         raise TypeError(f"expected floating-point images in [-1, 1], found {images.dtype}")
-    # In float32 at least: in bfloat16 the sum and the product below round to other bytes.
+    # In float32 at least: in half precision the sum below is rounded, at times to another byte.
     values = images.astype(np.promote_types(images.dtype, np.float32))
     if np.isnan(values).any():
         raise ValueError(f"expected numbers, found {np.isnan(values).sum()} NaN of {values.size}")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pathlib
+import sys
 import time
 
 import numpy as np
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sadajem_jax import files, metric_writer, pictures
+from sadajem_jax.watch import Watch
 
 SAMPLES_SHOWN = 100
 
@@ -42,10 +45,16 @@ class RunLog:
         self._sums: dict[str, float] = {}
         self._count, self._seconds = 0, 0.0
         self._rate: float | None = None
+        self._watch = Watch(steps_per_epoch)
+        is_terminal = sys.stderr.isatty()  # a log file gets plain lines alone
+        self._bar = tqdm(
+            total=total_steps, initial=step, disable=not is_terminal, unit="step", leave=False
+        )
 
     def add(self, step: int, metrics: dict[str, np.ndarray], seconds: float) -> None:
         """Takes the metrics [n] of the n steps up to `step`, which took `seconds`."""
         count = len(next(iter(metrics.values())))
+        self._bar.update(count)
         for i in range(count):
             for name, values in metrics.items():
                 self._sums[name] = self._sums.get(name, 0.0) + float(values[i])
@@ -64,7 +73,17 @@ class RunLog:
         self._rate = rate if self._rate is None else 0.7 * self._rate + 0.3 * rate
         files.append_json_line(self.jsonl, {"step": step, **scalars, "time": round(time.time(), 2)})
         self.writer.write_scalars(step, scalars)
-        print(self._line(step, scalars), flush=True)
+        self.say(self._line(step, scalars))
+        self._warn(self._watch.scalars(step, scalars))
+
+    def say(self, line: str) -> None:
+        """Prints a line, above the progress bar where there is one."""
+        tqdm.write(line)
+        sys.stdout.flush()
+
+    def _warn(self, warnings: list[str]) -> None:
+        for warning in warnings:
+            self.say(f"warning: {warning}")
 
     def _line(self, step: int, s: dict[str, float]) -> str:
         left = duration((self.total_steps - step) / (self._rate or 1))
@@ -78,6 +97,7 @@ class RunLog:
 
     def samples(self, step: int, buffer: np.ndarray) -> pathlib.Path:
         """Writes a grid of the buffer's first images [N, H, W, channels]; returns its path."""
+        self._warn(self._watch.buffer(step, buffer))
         shown = pictures.to_uint8(buffer[:SAMPLES_SHOWN])
         grid = pictures.grid(shown, scale=max(1, 64 // buffer.shape[1]))
         path = self.workdir / "samples" / f"step_{step:08d}.png"
@@ -86,7 +106,8 @@ class RunLog:
         return path
 
     def close(self) -> None:
-        """Flushes the event files."""
+        """Flushes the event files and clears the progress bar."""
+        self._bar.close()
         self.writer.close()
 
 

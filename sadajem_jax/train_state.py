@@ -21,6 +21,7 @@ class TrainState(flax.struct.PyTreeNode):
       batch_stats: running statistics, read by evaluation only; empty without batch norm.
       opt_state: of the optax chain.
       buffer: [N, H, W, channels] float32 in [-1, 1], the replay buffer.
+      ema: {"params", "batch_stats"} averaged over the steps; empty where that is off.
     """
 
     step: jax.Array
@@ -28,6 +29,7 @@ class TrainState(flax.struct.PyTreeNode):
     batch_stats: Any
     opt_state: Any
     buffer: jax.Array
+    ema: Any = flax.struct.field(default_factory=dict)
 
 
 def create(
@@ -36,6 +38,8 @@ def create(
     tx: optax.GradientTransformation,
     image_shape: tuple[int, ...],
     buffer: jax.Array,
+    *,
+    ema: bool = False,
 ) -> TrainState:
     """A run's first state.
 
@@ -45,10 +49,14 @@ def create(
       tx: the optimizer.
       image_shape: (H, W, channels).
       buffer: the filled replay buffer [N, H, W, channels].
+      ema: whether averages are kept; they start at the first weights.
 
     Returns:
       The state at step 0.
     """
     variables = jax.jit(model.init)(key, jnp.zeros((1, *image_shape)))
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
-    return TrainState(jnp.zeros((), jnp.int32), params, batch_stats, tx.init(params), buffer)
+    copies = {"params": params, "batch_stats": batch_stats} if ema else {}
+    average = jax.tree.map(jnp.copy, copies)  # its own arrays: a donated state holds none twice
+    step = jnp.zeros((), jnp.int32)
+    return TrainState(step, params, batch_stats, tx.init(params), buffer, average)

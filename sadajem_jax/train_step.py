@@ -57,6 +57,7 @@ class StepConfig(NamedTuple):
       weights: of the objective.
       pad: pixels of reflect padding in the augmentation.
       flip: whether it mirrors.
+      ema_decay: of the averaged parameters and statistics; 0 keeps none.
     """
 
     kernel: sgld.Langevin
@@ -66,6 +67,7 @@ class StepConfig(NamedTuple):
     weights: objective.Weights
     pad: int
     flip: bool
+    ema_decay: float = 0.0
 
 
 class Batch(NamedTuple):
@@ -179,13 +181,24 @@ def update(
     data, negatives, label = moments
     batch_stats = fold_statistics(state.batch_stats, data, info.aux, negatives, label)
     updates, opt_state = tx.update(grads, state.opt_state, state.params, grad_fn=second_pass)
+    params = optax.apply_updates(state.params, updates)
     state = state.replace(
         step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
+        params=params,
         batch_stats=batch_stats,
         opt_state=opt_state,
+        ema=averaged(state.ema, params, batch_stats, config.ema_decay),
     )
-    return state, x_neg, _metrics(loss, terms, grads, info)
+    metrics = _metrics(loss, terms, grads, info)
+    return state, x_neg, {**metrics, "param_norm": optax.tree.norm(params)}
+
+
+def averaged(ema: Any, params: Any, batch_stats: Any, decay: float) -> Any:
+    """decay ema + (1 - decay) new, of parameters and statistics alike; an empty tree stays so."""
+    if not ema:
+        return ema
+    new = {"params": params, "batch_stats": batch_stats}
+    return jax.tree.map(lambda old, x: decay * old + (1 - decay) * x, ema, new)
 
 
 def _metrics(loss: jax.Array, terms: objective.Terms, grads: Any, info: sgld.SgldInfo) -> Metrics:
@@ -194,6 +207,7 @@ def _metrics(loss: jax.Array, terms: objective.Terms, grads: Any, info: sgld.Sgl
         "cross_entropy": terms.cross_entropy,
         "accuracy": terms.accuracy,
         "log_density_data": terms.f_data,
+        "log_density_data_std": terms.f_data_std,
         "log_density_samples": terms.f_neg,
         "log_density_gap": terms.f_data - terms.f_neg,
         "px_term": terms.px_term,

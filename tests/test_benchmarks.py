@@ -156,7 +156,7 @@ def test_peers_prints_one_json_line_with_both_ratios(monkeypatch, capsys):
 
 
 def test_build_runs_the_trainers_step(monkeypatch):
-    """Each call is a training step that moves the state, at an odd batch too; the sizes are known."""
+    """Each call is a training step that moves the state, at an odd batch too; sizes are known."""
     monkeypatch.setattr(jax_step, "NUM_IMAGES", 200)
     step, compile_seconds, memory = jax_step.build(
         **SMALL | {"num_sgld_steps": 1, "batch_size_px": 3}
@@ -165,7 +165,7 @@ def test_build_runs_the_trainers_step(monkeypatch):
     metrics = [step() for _ in range(2)]  # the first has learning rate 0: the warm-up starts there
     assert int(step.state.step) == 2 and all(np.isfinite(m["loss"]).all() for m in metrics)
     assert not np.array_equal(before, step.state.params["class_output"]["kernel"])
-    assert compile_seconds > 0 and step_time.peak_bytes(memory) > 0
+    assert compile_seconds > 0 and (step_time.peak_bytes(memory) or 0) > 0
 
 
 # --- PyTorch's step against the released program --------------------------------------------------
@@ -202,6 +202,7 @@ def golden_model(golden, meta, layout):
 
     from benchmarks import torch_step
 
+    torch.set_num_threads(1)  # more of them slow each other down where tests run side by side
     size = golden["step0/x_data"].shape[-1]
     model: Any = torch_step.JointModel(
         meta["depth"], meta["width"], meta["n_classes"], size, meta["norm"]

@@ -25,9 +25,10 @@ def test_to_uint8_rounds_to_the_nearest_byte():
         np.testing.assert_array_equal(pictures.to_uint8(scaled + offset / 127.5), BYTES)
 
 
-def test_to_uint8_takes_bfloat16():
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_to_uint8_takes_half_precision(dtype):
     """Half-precision images become the bytes nearest to the values they hold."""
-    images = jnp.linspace(-1, 1, 1000).astype(jnp.bfloat16)
+    images = jnp.linspace(-1, 1, 10_000).astype(dtype)
     expected = np.rint((np.asarray(images, np.float64) + 1) * 127.5)
     np.testing.assert_array_equal(pictures.to_uint8(images), expected)
 

@@ -1,0 +1,136 @@
+"""Learning curves of a run (Figure 3), from its log; and the look that all plots share."""
+
+from __future__ import annotations
+
+import io
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sadajem_jax.errors import UserError
+from sadajem_jax.evaluation.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, GREY, BLUE, RED, GREEN = "#1d2433", "#8a93a3", "#2458a6", "#c0492f", "#2e8b6f"
+_PANELS = (  # title, (key of the log, legend, colour)...
+    (
+        "accuracy",
+        ("accuracy", "training batches, augmented", BLUE),
+        ("val/accuracy", "validation", RED),
+    ),
+    (
+        "cross-entropy, nats",
+        ("cross_entropy", "training batches, augmented", BLUE),
+        ("val/nll", "validation", RED),
+    ),
+    (
+        "log p(x) + log Z, nats",
+        ("log_density_data", "data", BLUE),
+        ("log_density_samples", "after the chain", RED),
+        ("log_density_start", "before the chain", GREY),
+    ),
+    (
+        "norms",
+        ("grad_norm", "gradient (SAM's norm)", BLUE),
+        ("score_norm", "score of log p(x)", GREEN),
+    ),
+)
+
+
+def read_log(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Rows of a log of one JSON object a line; [] where there is none.
+
+    A last line torn by a kill, or by a training that is writing it now, is left out.
+    """
+    lines = path.read_text().splitlines() if path.exists() else []
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            if number < len(lines):
+                raise UserError(f"{path}, line {number}: expected JSON, found {line[:60]!r}") from None
+    return rows
+
+
+def learning_curves(
+    train: list[dict[str, Any]], validation: list[dict[str, Any]]
+) -> Iterator[Figure]:
+    """The curves of a run.
+
+    Args:
+      train: rows of W/train_metrics.jsonl, each with "step" and "epoch".
+      validation: rows of W/eval_metrics.jsonl, each with "step"; may be empty.
+
+    Yields:
+      One figure; its arrays are "KEY" and "KEY/epoch" for each curve that the logs hold.
+
+    Raises:
+      UserError: if the training log has no row.
+    """
+    if not train:
+        raise UserError("the training log W/train_metrics.jsonl has no line yet")
+    per_epoch = train[-1]["step"] / train[-1]["epoch"]
+    arrays: dict[str, np.ndarray] = {}
+    for key in [curve[0] for _, *curves in _PANELS for curve in curves]:
+        rows = [row for row in (validation if key.startswith("val/") else train) if key in row]
+        if rows:
+            arrays[key] = np.array([row[key] for row in rows], np.float64)
+            arrays[f"{key}/epoch"] = np.array([row["step"] / per_epoch for row in rows])
+    caption = (
+        f"Learning curves over {train[-1]['epoch']:.4g} epochs ({train[-1]['step']:,} steps) of "
+        "the labelled stream; each point of training is a mean over the steps since the last."
+    )
+    yield Figure("learning_curves", _draw(arrays), ".png", arrays, caption)
+
+
+def _draw(arrays: dict[str, np.ndarray]) -> bytes:
+    figure, panels = canvas(2, 2, (9.0, 5.6))
+    for panel, (title, *curves) in zip(panels, _PANELS, strict=True):
+        panel.set_title(title)
+        for key, label, colour in curves:
+            if key in arrays:
+                # Alone, a point would be no line: a run's first minutes.
+                marker = "o" if len(arrays[key]) < 3 or key.startswith("val/") else None
+                x = arrays[f"{key}/epoch"]
+                panel.plot(x, arrays[key], color=colour, label=label, lw=1.2, marker=marker, ms=3)
+        if panel.lines:
+            panel.legend()
+    for panel in panels[2:]:
+        panel.set_xlabel("epoch")
+    return png(figure)
+
+
+def canvas(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Any, list[Axes]]:
+    """A matplotlib figure without pyplot's global state, and its axes row by row."""
+    import matplotlib
+    from matplotlib.figure import Figure as Canvas
+
+    look = {"font.size": 9, "axes.titlesize": 9, "axes.titlelocation": "left", "axes.grid": True}
+    look |= {"grid.color": "#e4e7ec", "grid.linewidth": 0.6, "axes.axisbelow": True}
+    look |= {"axes.edgecolor": GREY, "text.color": INK, "axes.labelcolor": INK}
+    with matplotlib.rc_context(look):
+        figure = Canvas(figsize=inches, layout="constrained")
+        axes = np.ravel(figure.subplots(rows, columns)).tolist()
+    for panel in axes:
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.tick_params(labelsize=8, color=GREY)
+    return figure, axes
+
+
+def png(figure: Any) -> bytes:
+    """The bytes of a PNG, of a resolution fit for print."""
+    for panel in figure.axes:
+        if legend := panel.get_legend():
+            legend.set_frame_on(False)
+            for text in legend.get_texts():
+                text.set_fontsize(8)
+    data = io.BytesIO()
+    # No "Software" entry: the same arrays give the same bytes.
+    figure.savefig(data, format="png", dpi=160, metadata={"Software": None})
+    return data.getvalue()

@@ -1,0 +1,277 @@
+"""What a model has not seen: named sets of images, brought to the shape of its own.
+
+A set is one of ours (`NAMES`), any data set of tensorflow-datasets that lies prepared, a folder of
+image files, or an .npz file. Images of another size are cut to a centred square and resized.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sadajem_jax import data, pictures
+from sadajem_jax.data import DataError, DatasetSpec
+
+INTERPOLATED = "_interpolated"
+NAMES = (
+    *(name for name in data.SPECS),
+    *(name + INTERPOLATED for name in data.SPECS),
+    "photographs",
+    "inverted_digits",
+    "uniform_noise",
+    "gaussian_noise",
+    "celeb_a",
+)
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+CROP = 32  # pixels of a photograph in each crop
+GAUSSIAN_STD = 0.5  # on the [-1, 1] scale, as in Outlier Exposure
+SEED = 0
+
+
+class OODSet(NamedTuple):
+    """Images that the model was not trained on.
+
+    Attributes:
+      label: in the names of metrics.
+      images: [N, H, W, channels] of 0 to 255: uint8, or float32 where there are halves.
+      note: what they are, and in what they differ from the official set.
+    """
+
+    label: str
+    images: np.ndarray
+    note: str
+
+
+def label_of(name: str) -> str:
+    """The set's name in metrics: a path's last word, without the suffix.
+
+    Examples:
+      >>> label_of("svhn_cropped"), label_of("photos/faces.npz"), label_of("mnist_corrupted/fog")
+      ('svhn_cropped', 'faces', 'fog')
+    """
+    return pathlib.PurePath(name).name.removesuffix(".npz")
+
+
+def check_name(name: str) -> str | None:
+    """None if `name` can be a set, else what is wrong; looks at no image."""
+    if name in NAMES or "/" in name or name.endswith(".npz"):
+        return None
+    builders = _builders()
+    if name in builders:
+        return None
+    near = difflib.get_close_matches(name, [*NAMES, *builders], n=1)
+    return f"{name!r}" + (f" (did you mean {near[0]}?)" if near else "")
+
+
+def _builders() -> list[str]:
+    import tensorflow_datasets as tfds
+
+    return list(tfds.list_builders(with_community_datasets=False))
+
+
+def load(name: str, inside: str, count: int, data_dir: str | None = None) -> OODSet:
+    """Reads or makes a set, in the shape of the in-distribution set.
+
+    Args:
+      name: see `NAMES`; a name of tensorflow-datasets; or a path with a "/" or of an .npz file.
+      inside: name of the in-distribution set.
+      count: images of a set that is drawn (noise).
+      data_dir: as in `data.load`.
+
+    Returns:
+      The set, the same at each call.
+
+    Raises:
+      DataError: if it cannot be had, in one line.
+    """
+    spec = data.SPECS[inside]
+    images, note = _find(name, count, data_dir, spec)
+    fitted, how = fit(images, spec.image_size, spec.channels)
+    return OODSet(label_of(name), fitted, note + how)
+
+
+def _find(
+    name: str, count: int, data_dir: str | None, spec: DatasetSpec
+) -> tuple[Iterable[np.ndarray], str]:
+    shape = (count, spec.image_size, spec.image_size, spec.channels)
+    made: dict[str, Callable[[], tuple[np.ndarray, str]]] = {
+        "uniform_noise": lambda: uniform_noise(shape),
+        "gaussian_noise": lambda: gaussian_noise(shape),
+        "photographs": photographs,
+        "inverted_digits": inverted_digits,
+    }
+    if name in made:
+        return made[name]()
+    if name in data.SPECS:
+        return _test_split(name, data_dir)
+    if name.removesuffix(INTERPOLATED) in data.SPECS:
+        images, note = _test_split(name.removesuffix(INTERPOLATED), data_dir)
+        return interpolated(images), "means of two of " + note
+    path = pathlib.Path(name).expanduser()
+    if path.suffix == ".npz":
+        return _npz(path)
+    return _folder(path) if "/" in name and path.is_dir() else _prepared(name, data_dir)
+
+
+def uniform_noise(shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
+    """Every value of every pixel uniform over the 256 levels."""
+    rng = np.random.default_rng(SEED)
+    return rng.integers(0, 256, shape, np.uint8), f"{shape[0]:,} images of uniform noise"
+
+
+def gaussian_noise(shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
+    """N(0, 0.5^2) on the [-1, 1] scale, clipped (Hendrycks et al. 2019, Outlier Exposure)."""
+    values = np.random.default_rng(SEED).normal(0, GAUSSIAN_STD, shape)
+    note = f"{shape[0]:,} images of Gaussian noise, N(0, {GAUSSIAN_STD}^2) clipped to [-1, 1]"
+    return pictures.to_uint8(values), note
+
+
+def interpolated(images: np.ndarray) -> np.ndarray:
+    """The mean of each image and the next one of a fixed shuffle: [N, ...] uint8 -> float32.
+
+    The released code takes the mean of a batch and the one before it, which has the same law.
+    """
+    shuffled = images[np.random.default_rng(SEED).permutation(len(images))].astype(np.float32)
+    return (shuffled + np.roll(shuffled, 1, axis=0)) / 2
+
+
+def photographs() -> tuple[np.ndarray, str]:
+    """Grey crops, side by side, of the two photographs that scikit-learn ships."""
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    crops = []
+    for photograph in load_sample_images().images:
+        grey = np.asarray(Image.fromarray(photograph).convert("L"))
+        rows, columns = grey.shape[0] // CROP, grey.shape[1] // CROP
+        cells = grey[: rows * CROP, : columns * CROP].reshape(rows, CROP, columns, CROP)
+        crops.append(cells.swapaxes(1, 2).reshape(-1, CROP, CROP))
+    images = np.concatenate(crops)[..., None]
+    return images, f"{len(images):,} grey {CROP}-pixel crops of two photographs (scikit-learn's)"
+
+
+def inverted_digits() -> tuple[np.ndarray, str]:
+    """The digits' test images with ink and paper exchanged."""
+    images = 255 - data.load("digits", "test").images
+    return images, f"the {len(images):,} test digits, dark on light"
+
+
+def _test_split(name: str, data_dir: str | None) -> tuple[np.ndarray, str]:
+    images, official = data.load(name, "test", data_dir).images, data.SPECS[name].num_test
+    if len(images) == official:
+        return images, f"the {official:,} test images of {name}"
+    return images, f"{len(images):,} of the {official:,} official test images of {name}"
+
+
+def _npz(path: pathlib.Path) -> tuple[np.ndarray, str]:
+    """The array `images`, or the only one: uint8, or floats in [-1, 1]; [N, H, W(, channels)]."""
+    try:
+        with np.load(path) as arrays:
+            names = arrays.files
+            key = "images" if "images" in names or len(names) != 1 else names[0]
+            images = arrays[key]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: expected an array `images` in it ({_line(error)})") from error
+    is_pixels = images.dtype == np.uint8 or images.dtype.kind == "f"
+    if images.ndim not in (3, 4) or not is_pixels or not len(images):
+        raise DataError(
+            f"{path}: expected images [N, H, W, channels] of uint8, or of floats in [-1, 1], found "
+            f"{images.dtype} {list(images.shape)}"
+        )
+    pixels = images if images.dtype == np.uint8 else pictures.to_uint8(images)
+    return pixels.reshape(*pixels.shape[:3], -1), f"{len(images):,} images of {path.name}"
+
+
+def _folder(path: pathlib.Path) -> tuple[Iterator[np.ndarray], str]:
+    """All image files under a folder, by name."""
+    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not found:
+        raise DataError(f"{path}: expected image files ({', '.join(SUFFIXES)}), found none")
+    return _opened(found), f"{len(found):,} images of the folder {path.name}"
+
+
+def _opened(paths: list[pathlib.Path]) -> Iterator[np.ndarray]:
+    from PIL import Image
+
+    for path in paths:
+        try:
+            yield np.asarray(Image.open(path).convert("RGB"))
+        except OSError as error:
+            raise DataError(f"{path}: this image cannot be read ({_line(error)})") from error
+
+
+def _prepared(name: str, data_dir: str | None) -> tuple[Iterator[np.ndarray], str]:
+    """The test split of a data set that tensorflow-datasets has prepared as array_record."""
+    import tensorflow_datasets as tfds
+
+    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    root = pathlib.Path(data_dir or default).expanduser()
+    versions = [info.parent for info in (root / name).glob("[0-9]*.*.*/dataset_info.json")]
+    if not versions:
+        raise DataError(
+            f"{name}: expected a prepared set in {root}, found none, and this program prepares "
+            f"only {', '.join(data.SPECS)}: prepare it there with tensorflow-datasets "
+            "(file_format=array_record), or give a folder or an .npz file of its images"
+        )
+    folder = max(versions, key=lambda f: [int(n) for n in f.name.split(".")])
+    try:
+        undecoded = {"image": tfds.decode.SkipDecoding()}
+        builder = tfds.builder_from_directory(folder)
+        source = builder.as_data_source(split="test", decoders=undecoded)
+    except Exception as error:  # many libraries take part, and each has errors of its own
+        raise DataError(f"{name}: {folder} has no test images to read ({_line(error)})") from error
+    return _decoded(name, source), f"the {len(source):,} test images of {name}"
+
+
+def _decoded(name: str, source: Any) -> Iterator[np.ndarray]:
+    """Image by image, as a large set would not fit into memory before it is resized."""
+    from PIL import Image
+
+    for i in range(len(source)):
+        try:
+            yield np.asarray(Image.open(io.BytesIO(source[i]["image"])))
+        except (OSError, KeyError, TypeError) as error:
+            raise DataError(f"{name}: image {i} cannot be read ({_line(error)})") from error
+
+
+def fit(images: Iterable[np.ndarray], size: int, channels: int) -> tuple[np.ndarray, str]:
+    """Images in another set's shape.
+
+    Args:
+      images: [H, W, channels] each, all of one shape or each of its own.
+      size: pixels of a side.
+      channels: 1 or 3.
+
+    Returns:
+      [N, size, size, channels], as they were where they fit already, and what was done to them.
+    """
+    if isinstance(images, np.ndarray) and images.shape[1:] == (size, size, channels):
+        return images, ""
+    fitted = np.stack([_fit(image, size, channels) for image in images])
+    how = f"; a centred square of each, resized to {size}x{size}"
+    return fitted, how + (" and in grey" if channels == 1 else "")
+
+
+def _fit(image: np.ndarray, size: int, channels: int) -> np.ndarray:
+    from PIL import Image
+
+    grey = image.ndim == 2 or image.shape[-1] == 1
+    plane = Image.fromarray(image.reshape(image.shape[:2]) if grey else image)
+    plane = plane.convert("L" if channels == 1 else "RGB")
+    side = min(plane.size)
+    left, top = (plane.width - side) // 2, (plane.height - side) // 2
+    square = plane.crop((left, top, left + side, top + side))
+    if side != size:
+        square = square.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(square).reshape(size, size, channels)
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

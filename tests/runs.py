@@ -1,0 +1,69 @@
+"""Small runs of main for the tests: one command line, and what a run left."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+
+from sadajem_jax import config, init_from
+from sadajem_jax.checkpoint import Checkpoints
+
+ROOT = pathlib.Path(__file__).parents[1]
+TINY = {
+    "train.num_steps": 40,
+    "train.batch_size_px": 8,
+    "train.batch_size_label": 16,
+    "model.width": 1,
+    "sgld.num_steps": 1,
+    "buffer.size": 40,
+    "checkpoint.every_steps": 7,
+    "log.every_steps": 1,
+    "log.samples_every_steps": 20,
+}
+
+
+def command(workdir: pathlib.Path, **overrides: Any) -> list[str]:
+    """Flags of a tiny run on the digits; overrides by field, a double underscore for the dot."""
+    fields = TINY | {name.replace("__", "."): value for name, value in overrides.items()}
+    flags = [f"--config.{name}={value}" for name, value in fields.items()]
+    return ["--config=configs/digits.py", f"--workdir={workdir}", *flags]
+
+
+def start(argv: list[str]) -> subprocess.Popen[str]:
+    """main in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "main.py", *argv],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def logged_steps(workdir: pathlib.Path) -> list[int]:
+    """Steps of W/train_metrics.jsonl; a line still being written is left out."""
+    path = workdir / "train_metrics.jsonl"
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [json.loads(line)["step"] for line in lines]
+
+
+def final_state(workdir: pathlib.Path) -> Any:
+    """The last checkpoint's state."""
+    settings = config.from_json((workdir / "config.json").read_text())
+    checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
+    return checkpoints.restore(checkpoints.steps()[-1], init_from.blueprint(settings))
+
+
+def assert_same_bits(one: Any, other: Any) -> None:
+    """Every leaf of two states, bit by bit."""
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(other), strict=True
+    ):
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes(), jax.tree_util.keystr(path)

@@ -1,0 +1,93 @@
+"""Pixels to floats, and the augmentation of the labelled batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sadajem_jax import augment
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (6, 8, 2)).astype(np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def strict() -> Iterator[None]:
+    """No silent change of dtype in this file."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+def many(pad: int, flip: bool, count: int = 400) -> np.ndarray:
+    """Augmentations of one image under many keys."""
+    keys = jax.random.split(jax.random.key(0), count)
+    images = jnp.broadcast_to(IMAGE, (count, *IMAGE.shape))
+    return np.asarray(augment.random_crop_flip(keys, images, pad=pad, flip=flip))
+
+
+def windows(pad: int) -> dict[bytes, tuple[int, int]]:
+    """Every window of the reflect-padded image, by its bytes."""
+    height, width, _ = IMAGE.shape
+    padded = np.pad(IMAGE, ((pad, pad), (pad, pad), (0, 0)), mode="reflect")
+    return {
+        padded[i : i + height, j : j + width].tobytes(): (i, j)
+        for i in range(2 * pad + 1)
+        for j in range(2 * pad + 1)
+    }
+
+
+def test_every_output_is_a_window_of_the_reflect_padded_image() -> None:
+    """Without a flip each output is a window of np.pad's reflection; all are equally likely."""
+    known = windows(2)
+    assert len(known) == 25
+    found = [known[image.tobytes()] for image in many(2, flip=False)]  # KeyError: no window
+    counts = np.zeros((5, 5))
+    for place in found:
+        counts[place] += 1
+    assert np.sum((counts - 16) ** 2 / 16) < 65  # chi-square of 24, p = 1e-5
+
+
+def test_half_of_the_outputs_are_mirrored() -> None:
+    """With a flip each output is a window or its mirror image, half of them each."""
+    known = windows(2)
+    mirrored = 0
+    for image in many(2, flip=True):
+        is_mirrored = image.tobytes() not in known
+        assert (image[:, ::-1] if is_mirrored else image).tobytes() in known
+        mirrored += is_mirrored
+    assert abs(mirrored - 200) < 5 * 10
+
+
+def test_the_widest_padding_is_np_pad_s() -> None:
+    """Padding of one less than the smaller side is still a reflection, its windows all known."""
+    known = windows(5)
+    assert all(image.tobytes() in known for image in many(5, flip=False))
+
+
+def test_without_padding_and_flip_nothing_changes() -> None:
+    """pad = 0 and flip = False return the images to the bit, in their dtype."""
+    found = many(0, flip=False, count=8)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, np.broadcast_to(IMAGE, found.shape))
+
+
+def test_an_image_is_augmented_by_its_key_alone() -> None:
+    """An image's augmentation does not depend on the images beside it."""
+    keys = jax.random.split(jax.random.key(1), 6)
+    images = jax.random.randint(jax.random.key(2), (6, 6, 8, 2), 0, 256).astype(jnp.uint8)
+    whole = augment.random_crop_flip(keys, images, pad=2, flip=True)
+    some = np.array([4, 1])
+    alone = augment.random_crop_flip(keys[some], images[some], pad=2, flip=True)
+    np.testing.assert_array_equal(alone, whole[some])
+
+
+def test_bytes_become_floats_from_minus_one_to_one() -> None:
+    """0 is -1 and 255 is 1 exactly, and the 256 values are evenly spaced between, to rounding."""
+    found = augment.to_float(jnp.arange(256, dtype=jnp.uint8))
+    assert found.dtype == jnp.float32
+    assert found[0] == -1
+    assert found[255] == 1
+    np.testing.assert_allclose(found, np.arange(256) / 127.5 - 1, rtol=0, atol=2e-7)

@@ -1,0 +1,90 @@
+"""The joint loss: its terms by hand, and the sign of each gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sadajem_jax import objective
+from sadajem_jax.objective import Weights
+
+Logits = tuple[jax.Array, jax.Array, jax.Array]
+LABELS = jnp.array([0, 2, 1, 3, 0, 2])
+
+
+@pytest.fixture(autouse=True)
+def strict() -> Iterator[None]:
+    """No silent change of dtype in this file."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@pytest.fixture
+def logits() -> Logits:
+    """Of 4 plain images, 4 negative samples and 6 augmented images, 5 classes."""
+    data, neg, label = jax.random.split(jax.random.key(0), 3)
+    return (
+        2 * jax.random.normal(data, (4, 5)),
+        2 * jax.random.normal(neg, (4, 5)) + 1,
+        2 * jax.random.normal(label, (6, 5)),
+    )
+
+
+def by_hand(logits: Logits) -> tuple[float, float, float]:
+    """Mean log-densities of data and negative samples, and the cross-entropy, in float64."""
+    lse = [np.log(np.exp(np.float64(f)).sum(-1)) for f in logits]
+    chosen = np.float64(logits[2])[np.arange(6), np.asarray(LABELS)]
+    return lse[0].mean(), lse[1].mean(), (lse[2] - chosen).mean()
+
+
+@pytest.mark.parametrize(
+    "weights", [Weights(), Weights(px=0.3), Weights(pyx=0.2), Weights(2.0, 0.5, 0.1), Weights(0, 1)]
+)
+def test_the_loss_is_the_weighted_sum_of_its_terms(logits: Logits, weights: Weights) -> None:
+    """The loss is px [-(f_data - f_neg) + l2 (f_data^2 + f_neg^2)] + pyx CE, f the batches' means.
+
+    The penalty squares the mean of a batch, which is not the mean of the squares.
+    """
+    f_data, f_neg, cross_entropy = by_hand(logits)
+    px_term = -(f_data - f_neg) + weights.l2 * (f_data**2 + f_neg**2)
+    loss, terms = objective.joint_loss(logits, LABELS, weights)
+    np.testing.assert_allclose(terms.f_data, f_data, rtol=1e-6)
+    np.testing.assert_allclose(terms.f_neg, f_neg, rtol=1e-6)
+    np.testing.assert_allclose(terms.cross_entropy, cross_entropy, rtol=1e-6)
+    np.testing.assert_allclose(terms.px_term, px_term, rtol=1e-5)
+    np.testing.assert_allclose(loss, weights.px * px_term + weights.pyx * cross_entropy, rtol=1e-5)
+
+
+def test_the_gradient_raises_the_data_and_lowers_the_samples(logits: Logits) -> None:
+    """Per row the loss's slope along equal logits is -px (1 - 2 l2 f_data) / B for data.
+
+    It is +px (1 + 2 l2 f_neg) / B for negative samples, and 0 for labelled images, whose
+    cross-entropy a shift of the logits does not change.
+    """
+    weights = Weights(px=0.7, pyx=1.3, l2=0.05)
+    f_data, f_neg, _ = by_hand(logits)
+    grads = jax.grad(lambda f: objective.joint_loss(f, LABELS, weights)[0])(logits)
+    data, neg, label = (np.sum(g, axis=-1) for g in grads)
+    np.testing.assert_allclose(data, -0.7 * (1 - 0.1 * f_data) / 4, rtol=1e-4)
+    np.testing.assert_allclose(neg, 0.7 * (1 + 0.1 * f_neg) / 4, rtol=1e-4)
+    np.testing.assert_allclose(label, 0, atol=1e-6)
+
+
+def test_the_classifier_s_gradient_is_softmax_minus_one_hot(logits: Logits) -> None:
+    """The labelled logits' gradient is pyx (softmax - one-hot) / L, free of the p(x) term."""
+    weights = Weights(px=3.0, pyx=0.5)
+    grads = jax.grad(lambda f: objective.joint_loss(f, LABELS, weights)[0])(logits)
+    expected = 0.5 * (jax.nn.softmax(logits[2]) - jax.nn.one_hot(LABELS, 5)) / 6
+    np.testing.assert_allclose(grads[2], expected, atol=1e-6)
+
+
+def test_the_accuracy_is_the_share_classified_right(logits: Logits) -> None:
+    """Four of six labels at the largest logit are an accuracy of 4/6."""
+    best = jnp.argmax(logits[2], axis=-1)
+    labels = jnp.where(jnp.arange(6) < 4, best, (best + 1) % 5)
+    _, terms = objective.joint_loss(logits, labels, Weights())
+    np.testing.assert_allclose(terms.accuracy, 4 / 6, rtol=1e-6)

@@ -1,0 +1,78 @@
+"""Kills, signals and locks, as a user meets them: main in processes of its own."""
+
+from __future__ import annotations
+
+import pathlib
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests import runs
+
+
+def wait_for_step(process: subprocess.Popen[str], workdir: pathlib.Path, step: int) -> None:
+    """Returns when the run has logged `step`; fails if it ends before."""
+    deadline = time.monotonic() + 120
+    while max(runs.logged_steps(workdir), default=0) < step:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "the run does not come on"
+        time.sleep(0.01)
+
+
+def interrupt(argv: list[str], workdir: pathlib.Path, step: int, number: int) -> tuple[int, str]:
+    """Runs until `step` is logged, sends the signal; returns (exit status, all output)."""
+    process = runs.start(argv)
+    wait_for_step(process, workdir, step)
+    process.send_signal(number)
+    output = "".join(process.communicate())
+    return process.returncode, output
+
+
+LENGTH = 120  # steps: long enough that a signal never comes too late
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
+    """The workdir of a run killed at steps 5 and 31, then stopped by SIGTERM at 45."""
+    workdir = tmp_path_factory.mktemp("broken")
+    argv = runs.command(workdir, train__num_steps=LENGTH)
+    for step in (5, 31):
+        assert interrupt(argv, workdir, step, signal.SIGKILL)[0] == -signal.SIGKILL
+    status, output = interrupt(argv, workdir, 45, signal.SIGTERM)
+    assert status == 128 + signal.SIGTERM
+    assert "SIGTERM: saving" in output and "the same command goes on" in output
+    return workdir
+
+
+def test_resumes_to_the_bit(broken: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Killed and stopped at odd steps, a run ends with the bits of an unbroken one, no step twice."""
+    argv = runs.command(broken, train__num_steps=LENGTH)
+    last = runs.start(argv)
+    wait_for_step(last, broken, 50)
+    refused = runs.start(argv)  # two trainings on one workdir: the second is refused
+    error = refused.communicate()[1]
+    assert refused.returncode == 2 and error.count("\n") == 1
+    assert "another training is running" in error
+    assert last.wait() == 0, last.communicate()
+    whole = runs.start(runs.command(tmp_path, train__num_steps=LENGTH))
+    assert whole.wait() == 0, whole.communicate()
+    runs.assert_same_bits(runs.final_state(broken), runs.final_state(tmp_path))
+    assert runs.logged_steps(broken) == list(range(1, LENGTH + 1))
+
+
+def test_second_signal_leaves_at_once(tmp_path: pathlib.Path) -> None:
+    """Two SIGINTs while the program still compiles end it without waiting for the compilation."""
+    process = runs.start(runs.command(tmp_path, sgld__num_steps=12, model__width=2, seed=7))
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("checkpoints/0")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    begin = time.monotonic()
+    assert process.wait() == 128 + signal.SIGINT
+    assert time.monotonic() - begin < 2

@@ -1,0 +1,301 @@
+"""One training step: what it draws, what it moves and what it leaves."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from sadajem_jax import augment, objective, replay_buffer, sgld, sharpness_aware, train_step
+from sadajem_jax.randomness import Purpose, row_keys, run_key, step_key
+from sadajem_jax.train_state import TrainState
+from sadajem_jax.train_step import Dataset, Feed, StepConfig
+from sadajem_jax.wide_resnet import WideResNet
+
+B, L, N, C, K = 4, 6, 16, 3, 2
+SHAPE = (8, 8, 1)
+MODEL = WideResNet(depth=10, width=1, num_classes=C)
+KEY = run_key(0)
+CONFIG = StepConfig(
+    kernel=sgld.Langevin(step_size=1.0, noise_std=0.01),
+    num_steps=K,
+    unroll=True,
+    num_shards=2,
+    weights=objective.Weights(),
+    pad=2,
+    flip=True,
+)
+TX = optax.chain(
+    sharpness_aware.sam(0.2), optax.add_decayed_weights(5e-4), optax.sgd(0.01, momentum=0.9)
+)
+
+
+def data_set() -> Dataset:
+    """Twenty random images."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (20, *SHAPE)).astype(np.uint8)
+    return Dataset(jnp.asarray(images), jnp.asarray(rng.integers(0, C, 20), jnp.int32))
+
+
+def feed(first_step: int = 0) -> Feed:
+    """Of five steps; in each the second row of the batch starts anew, with its own value."""
+    rng = np.random.default_rng(1)
+    fresh_row = np.full((5, B), -1, np.int32)
+    fresh_row[:, 1] = np.arange(5)
+    fresh = np.broadcast_to(np.linspace(-0.9, 0.9, 5)[:, None, None, None], (5, *SHAPE))
+    return Feed(
+        first_step=jnp.asarray(first_step, jnp.int32),
+        px_index=jnp.asarray(rng.integers(0, 20, (5, B)), jnp.int32),
+        label_index=jnp.asarray(rng.integers(0, 20, (5, L)), jnp.int32),
+        fresh=jnp.asarray(fresh, jnp.float32),
+        fresh_row=jnp.asarray(fresh_row),
+    )
+
+
+@pytest.fixture(scope="module")
+def variables() -> Any:
+    """The network's first parameters, and running statistics away from where they start."""
+    start = jax.jit(MODEL.init)(jax.random.key(0), jnp.zeros((1, *SHAPE)))
+    moved = jax.tree.map(lambda s: s + np.linspace(0.1, 2, s.size), start["batch_stats"])
+    return {"params": start["params"], "batch_stats": moved}
+
+
+def first_state(variables: Any, tx: Any, step: int = 0) -> TrainState:
+    """A state of its own arrays, so that it may be donated; the buffer random, within bounds."""
+    buffer = jax.random.uniform(jax.random.key(3), (N, *SHAPE), minval=-1, maxval=1)
+    params, batch_stats = jax.tree.map(jnp.array, (variables["params"], variables["batch_stats"]))
+    return TrainState(jnp.asarray(step, jnp.int32), params, batch_stats, tx.init(params), buffer)
+
+
+def host(tree: Any) -> Any:
+    """A copy that a donation does not reach."""
+    return jax.tree.map(np.array, tree)
+
+
+# ---- the statistics
+
+
+@pytest.mark.parametrize("num_steps", [0, 1, 3])
+def test_folding_is_the_sequential_recursion(num_steps: int) -> None:
+    """The statistics move by new = 0.1 old + 0.9 batch: data, chain 1..K, negatives, labelled."""
+    rng = np.random.default_rng(0)
+    draw = lambda *lead: {"bn": {"mean": jnp.asarray(rng.normal(size=(*lead, 3)), jnp.float32)}}
+    old, data, chain, negatives, label = draw(), draw(), draw(num_steps), draw(), draw()
+    with jax.numpy_dtype_promotion("strict"):
+        found = train_step.fold_statistics(old, data, chain, negatives, label)
+    value = np.float64(old["bn"]["mean"])
+    steps = list(chain["bn"]["mean"])
+    for batch in [data["bn"]["mean"], *steps, negatives["bn"]["mean"], label["bn"]["mean"]]:
+        value = 0.1 * value + 0.9 * np.float64(batch)
+    np.testing.assert_allclose(found["bn"]["mean"], value, rtol=1e-5)
+    assert found["bn"]["mean"].dtype == jnp.float32
+
+
+class Updates(NamedTuple):
+    """One update at three radii, and the batch it was given."""
+
+    batch: train_step.Batch
+    before: TrainState
+    after: dict[float, tuple[TrainState, jax.Array]]
+
+
+@pytest.fixture(scope="module")
+def updates(variables: Any) -> Updates:
+    """The same update with rho 0 and 0.5, in one program with a traced rho."""
+
+    def run(state: TrainState, batch: train_step.Batch, rho: jax.Array) -> Any:
+        def second(grads: Any, opt_state: Any, params: Any, *, grad_fn: Any) -> Any:
+            sharp, _, _ = sharpness_aware.sam_gradient(params, grads, grad_fn, rho)
+            return jax.tree.map(lambda g: -0.1 * g, sharp), opt_state
+
+        tx = optax.GradientTransformationExtraArgs(lambda params: (), second)
+        return train_step.update(state, batch, model=MODEL, tx=tx, config=CONFIG)[:2]
+
+    before = first_state(variables, optax.identity())
+    batch, _ = train_step.assemble(before, feed(), data_set(), KEY, CONFIG)
+    program = jax.jit(run)
+    return Updates(batch, before, {rho: program(before, batch, rho) for rho in (0.0, 0.5)})
+
+
+def test_the_second_pass_moves_no_statistics(updates: Updates) -> None:
+    """With and without a perturbation the running statistics and samples are the same.
+
+    The parameters are not: the second pass does see the perturbation.
+    """
+    (plain, x_plain), (sharp, x_sharp) = updates.after[0.0], updates.after[0.5]
+    jax.tree.map(np.testing.assert_array_equal, plain.batch_stats, sharp.batch_stats)
+    np.testing.assert_array_equal(x_plain, x_sharp)
+    apart = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), plain.params, sharp.params)
+    assert max(jax.tree.leaves(apart)) > 1e-4
+
+
+def test_the_statistics_are_those_of_every_forward_in_the_released_order(
+    updates: Updates, variables: Any
+) -> None:
+    """They are the recursion over data, the chain's states, x_neg and the labelled batch.
+
+    So 90% of them is the labelled batch's.
+    """
+    batch = updates.batch
+    forward = jax.jit(lambda x: train_step.forward(MODEL, variables, x)[1])
+    one = jax.jit(
+        lambda batch: train_step.negative_samples(
+            MODEL, variables, batch, CONFIG._replace(num_steps=1)
+        )[0]
+    )
+    state, x_neg = updates.after[0.0]
+    expected = variables["batch_stats"]
+    for x in (batch.x_data, batch.x_init, one(batch), x_neg, batch.x_label):
+        moments = forward(x)
+        expected = jax.tree.map(lambda old, new: 0.1 * old + 0.9 * new, expected, moments)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5)
+    jax.tree.map(close, state.batch_stats, expected)
+
+
+def test_samples_are_within_the_bounds_and_moved(updates: Updates) -> None:
+    """The negative samples are the starts moved by the chain, inside [-1, 1]."""
+    _, x_neg = updates.after[0.0]
+    assert jnp.abs(x_neg).max() <= 1
+    assert jnp.abs(x_neg - updates.batch.x_init).max() > 1e-3
+
+
+# ---- the inputs
+
+
+def test_augmentation_touches_the_labelled_batch_only(variables: Any) -> None:
+    """x_data is the indexed images to the bit; each labelled image is a window of its own."""
+    state, data = first_state(variables, optax.identity(), step=12), data_set()
+    prepared = feed(first_step=10)
+    batch, _ = train_step.assemble(state, prepared, data, KEY, CONFIG)
+    at = 12 - 10
+    np.testing.assert_array_equal(
+        batch.x_data, augment.to_float(data.images[prepared.px_index[at]])
+    )
+    np.testing.assert_array_equal(batch.labels, data.labels[prepared.label_index[at]])
+    untouched = 0
+    for found, image in zip(batch.x_label, data.images[prepared.label_index[at]], strict=True):
+        padded = np.asarray(augment.to_float(jnp.pad(image, ((2, 2), (2, 2), (0, 0)), "reflect")))
+        windows = [padded[i : i + 8, j : j + 8] for i in range(5) for j in range(5)]
+        assert any(np.array_equal(found, w) or np.array_equal(found, w[:, ::-1]) for w in windows)
+        untouched += np.array_equal(found, windows[12])
+    assert untouched < L
+
+
+def test_chains_start_from_their_slots_or_anew(variables: Any) -> None:
+    """The starts are the buffer's drawn slots, but for the rows that the feed replaces."""
+    state, prepared = first_state(variables, optax.identity(), step=12), feed(first_step=10)
+    batch, slots = train_step.assemble(state, prepared, data_set(), KEY, CONFIG)
+    expected = np.array(state.buffer[slots])
+    expected[1] = prepared.fresh[2]
+    np.testing.assert_array_equal(batch.x_init, expected)
+
+
+def test_inputs_are_a_function_of_the_step(variables: Any) -> None:
+    """Two steps draw other slots, windows and noise; the same step draws the same again."""
+    state, data = first_state(variables, optax.identity()), data_set()
+    same = feed()._replace(label_index=jnp.zeros((5, L), jnp.int32))
+
+    def draw(step: int) -> Any:
+        here = state.replace(step=jnp.asarray(step, jnp.int32))
+        batch, slots = train_step.assemble(here, same, data, KEY, CONFIG)
+        return host((slots, batch.x_label, jax.random.key_data(batch.noise_keys)))
+
+    first, again, other = draw(0), draw(0), draw(1)
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    assert not any(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+# ---- the whole step
+
+
+class Run(NamedTuple):
+    """Some steps of a run by one compiled program."""
+
+    states: list[TrainState]
+    metrics: list[dict[str, np.ndarray]]
+    traces: int
+
+
+@pytest.fixture(scope="module")
+def run(variables: Any) -> Run:
+    """Three steps, each donating the state before it."""
+    traces = 0
+
+    def step(*args: Any) -> Any:
+        nonlocal traces
+        traces += 1
+        return train_step.train_step(*args, model=MODEL, tx=TX, config=CONFIG)
+
+    program = jax.jit(step, donate_argnums=0)
+    state, data, metrics = first_state(variables, TX), data_set(), []
+    states = [host(state)]
+    for _ in range(3):
+        state, measured = program(state, feed(), data, KEY)
+        states.append(host(state))
+        metrics.append(host(measured))
+    return Run(states, metrics, traces)
+
+
+def test_the_step_is_traced_once(run: Run) -> None:
+    """The state that comes out has the types of the one that goes in: nothing is compiled twice."""
+    assert run.traces == 1
+    types = [jax.tree.map(lambda x: (x.shape, x.dtype), state) for state in run.states]
+    assert all(other == types[0] for other in types)
+
+
+def test_the_step_counts(run: Run) -> None:
+    """Every step adds one to the counter, the optimizer's being its own."""
+    assert [int(state.step) for state in run.states] == [0, 1, 2, 3]
+
+
+def test_exactly_the_drawn_slots_change(run: Run) -> None:
+    """Of the buffer the slots drawn in a step are written, and no others."""
+    for s, (before, after) in enumerate(zip(run.states, run.states[1:], strict=False)):
+        slots = replay_buffer.draw_slots(
+            step_key(KEY, s, Purpose.SLOTS), size=N, num_shards=2, batch_size=B
+        )
+        changed = np.flatnonzero(np.any(before.buffer != after.buffer, axis=(1, 2, 3)))
+        np.testing.assert_array_equal(changed, np.sort(slots))
+
+
+def test_what_is_written_are_the_negative_samples(run: Run, variables: Any) -> None:
+    """The written rows are the chains' ends, from the slots' images or the fresh ones."""
+    before = first_state(variables, TX)
+    batch, slots = train_step.assemble(before, feed(), data_set(), KEY, CONFIG)
+    written = run.states[1].buffer[np.asarray(slots)]
+    start = np.asarray(batch.x_init)
+    # K steps move a value by at most K times the clip and some noise; the start is the nearest
+    distance = np.abs(written[:, None] - start[None]).mean(axis=(2, 3, 4))
+    np.testing.assert_array_equal(distance.argmin(axis=1), np.arange(B))
+    noise_keys = row_keys(step_key(KEY, 0, Purpose.NOISE), B)
+    np.testing.assert_array_equal(
+        jax.random.key_data(batch.noise_keys), jax.random.key_data(noise_keys)
+    )
+
+
+def test_every_parameter_and_statistic_moves(run: Run) -> None:
+    """A step leaves no parameter and no running statistic where it was, and all are finite."""
+    first, last = run.states[0], run.states[-1]
+    for before, after in zip(
+        jax.tree.leaves((first.params, first.batch_stats)),
+        jax.tree.leaves((last.params, last.batch_stats)),
+        strict=True,
+    ):
+        assert np.all(np.isfinite(after))
+        assert np.any(before != after)
+
+
+def test_the_metrics_are_finite_scalars_that_fit_together(run: Run) -> None:
+    """Metrics are finite scalars; the loss is the p(x) term and the cross-entropy."""
+    for metrics in run.metrics:
+        assert all(np.shape(value) == () and np.isfinite(value) for value in metrics.values())
+        gap = metrics["log_density_data"] - metrics["log_density_samples"]
+        np.testing.assert_allclose(metrics["log_density_gap"], gap, atol=1e-5)
+        np.testing.assert_allclose(metrics["px_term"], -gap, atol=1e-5)
+        loss = metrics["px_term"] + metrics["cross_entropy"]
+        np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
