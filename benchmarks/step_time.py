@@ -15,7 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks import flags, flops, jax_step, timing
+from benchmarks import flags, jax_step, timing
+from sadajem_jax import flops
 
 
 def peak_bytes(memory_analysis: Any | None) -> int | None:

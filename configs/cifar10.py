@@ -62,6 +62,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.schedule = "cosine"  # better for SADA-JEM on CIFAR-10 (App. A); else steps
     train.momentum = 0.9
     train.weight_decay = 5e-4
+    train.micro_batches = 1  # parts of a batch done in turn, for small cards; each its own BatchNorm
     train.ema_decay = 0.0  # above 0: averages of parameters and statistics are kept beside
     train.max_restarts = 2  # after a divergence, from ever earlier checkpoints
     train.on_divergence = "retry"  # or double_steps: K doubles each time
@@ -78,5 +79,12 @@ def get_config() -> ml_collections.ConfigDict:
     evaluation.batch_size = 500  # images a device takes at a time
     evaluation.every_epochs = 0  # above 0: evaluates while training, on data.val_size images
     evaluation.checkpoint = "last"  # last, best, ema or a step
+    evaluation.only = ""  # of accuracy, calibration, ood, samples, curves; "": all of them
+    evaluation.force = False  # True: also what was evaluated before
+    evaluation.num_bins = 20  # of the expected calibration error, as released
+    # Out-of-distribution sets: of ours, of tensorflow-datasets (prepared), folders or .npz files.
+    evaluation.ood = (
+        "svhn_cropped,cifar10_interpolated,cifar100,celeb_a,uniform_noise,gaussian_noise"
+    )
 
     return config

@@ -24,4 +24,5 @@ def get_config() -> ml_collections.ConfigDict:
     config.train.batch_size_label = 64
     config.checkpoint.every_steps = 500
     config.log.samples_every_steps = 500
+    config.eval.ood = "photographs,inverted_digits,uniform_noise,gaussian_noise"
     return config

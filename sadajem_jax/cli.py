@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import ml_collections
 
 from sadajem_jax import config as config_files
 from sadajem_jax import config_rules, determinism
+from sadajem_jax import workdir as workdirs
 from sadajem_jax.errors import UserError
 
 SAMPLE_FLAGS = {"source": "", "n": "", "out": "", "label": ""}
@@ -60,6 +61,15 @@ def train_mode(flags: config_files.Flags) -> int:
     return train.train(config, workdir)
 
 
+def plan_mode(flags: config_files.Flags) -> int:
+    """--mode=plan: prints parameters, operations, memory and time of a run."""
+    config = read_config(flags)
+    from sadajem_jax import plan
+
+    plan.plan(config)
+    return 0
+
+
 def sample_mode(flags: config_files.Flags) -> int:
     """--mode=sample: writes images of a trained model for other people's tools."""
     given = dict(flags.overrides)
@@ -78,7 +88,47 @@ def sample_mode(flags: config_files.Flags) -> int:
     return 0
 
 
-MODES: dict[str, Callable[[config_files.Flags], int]] = {"train": train_mode, "sample": sample_mode}
+def eval_mode(flags: config_files.Flags) -> int:
+    """--mode=eval: evaluates what a run's folder holds."""
+    if not flags.plain["workdir"] and not flags.plain["config"]:
+        raise UserError("--mode=eval needs --workdir=W, the folder of a run")
+    workdir = workdir_of(flags)
+    config = run_config(workdir, flags.overrides)
+    from sadajem_jax import evaluate
+
+    return evaluate.evaluate(config, workdir)
+
+
+def run_config(workdir: pathlib.Path, overrides: Mapping[str, str]) -> ml_collections.ConfigDict:
+    """The config of W/config.json with the overrides on top, checked.
+
+    Fields that have come since the run was made are taken from the data set's shipped config.
+
+    Raises:
+      UserError: if there is no run, or an override would make it another one.
+    """
+    path = workdir / "config.json"
+    if not path.is_file():
+        raise UserError(f"expected the folder of a run, found no config.json in {workdir}")
+    made = config_files.from_json(path.read_text())
+    own = f"configs/{made.data.name}.py"
+    config = config_files.load(own if own in config_files.shipped() else "configs/cifar10.py")
+    with config.unlocked():
+        config.update(made)
+    for field in overrides:
+        if field not in workdirs.FREE and field.split(".")[0] not in workdirs.FREE_SECTIONS:
+            raise UserError(f"config.{field} belongs to the training: only config.eval.* is free")
+    config_files.override(config, overrides)
+    config_rules.check(config)
+    return config
+
+
+MODES: dict[str, Callable[[config_files.Flags], int]] = {
+    "train": train_mode,
+    "plan": plan_mode,
+    "sample": sample_mode,
+    "eval": eval_mode,
+}
 
 
 def workdir_of(flags: config_files.Flags) -> pathlib.Path:

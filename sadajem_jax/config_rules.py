@@ -11,6 +11,7 @@ import ml_collections
 from sadajem_jax import data, schedule
 from sadajem_jax.config import flat, nearest, nearest_field
 from sadajem_jax.errors import UserError
+from sadajem_jax.evaluation import ood_sets
 
 
 class Rule(NamedTuple):
@@ -34,6 +35,7 @@ def _one_of(*words: str) -> Rule:
     return Rule(str, lambda v: v in words, " or ".join(words))
 
 
+EVAL_PARTS = ("accuracy", "calibration", "ood", "samples", "curves")
 _BOOL = Rule(bool, lambda v: True, "True or False")
 _TEXT = Rule(str, lambda v: True, "text")
 
@@ -73,6 +75,7 @@ RULES: dict[str, Rule] = {
     "train.schedule": _one_of(*schedule.SCHEDULES),
     "train.momentum": Rule(float, lambda v: 0 <= v < 1, "a number from 0 to below 1"),
     "train.weight_decay": _number(0),
+    "train.micro_batches": _at_least(1),
     "train.ema_decay": Rule(float, lambda v: 0 <= v < 1, "a number from 0 to below 1"),
     "train.max_restarts": _at_least(0),
     "train.on_divergence": _one_of("retry", "double_steps"),
@@ -85,6 +88,10 @@ RULES: dict[str, Rule] = {
     "eval.checkpoint": Rule(
         str, lambda v: v in ("last", "best", "ema") or v.isdigit(), "last, best, ema or a step"
     ),
+    "eval.only": _TEXT,
+    "eval.force": _BOOL,
+    "eval.num_bins": _at_least(1),
+    "eval.ood": _TEXT,
 }
 
 
@@ -102,6 +109,7 @@ def check(config: ml_collections.ConfigDict) -> None:
         if name not in RULES:
             raise UserError(f"unknown field config.{name}{nearest_field(name, RULES)}")
         _check_field(name, value, RULES[name])
+    _check_lists(config)
     _check_together(config)
 
 
@@ -113,6 +121,31 @@ def _check_field(name: str, value: Any, rule: Rule) -> None:
     choices = rule.allowed.split(" or ") if rule.kind is str else []
     hint = nearest(value, choices) if isinstance(value, str) else ""
     raise UserError(f"config.{name} must be {rule.allowed}, found {value!r}{hint}")
+
+
+def _check_lists(config: ml_collections.ConfigDict) -> None:
+    """The comma lists of `eval`: every word must be known, none may stand twice."""
+    for part in words(config.eval.only):
+        if part not in EVAL_PARTS:
+            known = f"of {', '.join(EVAL_PARTS)}, found {part!r}{nearest(part, EVAL_PARTS)}"
+            raise UserError(f"config.eval.only must be a comma list {known}")
+    labels = []
+    for name in words(config.eval.ood):
+        if problem := ood_sets.check_name(name):
+            raise UserError(f"config.eval.ood lists the unknown set {problem}")
+        labels.append(ood_sets.label_of(name))
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise UserError(f"config.eval.ood lists {twice[0]} twice; numbers are stored by that name")
+
+
+def words(text: str) -> list[str]:
+    """The words of a comma list, blanks around them dropped.
+
+    Examples:
+      >>> words("calibration, ood"), words("")
+      (['calibration', 'ood'], [])
+    """
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _check_together(config: ml_collections.ConfigDict) -> None:
@@ -130,6 +163,15 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
     _refuse_unless("train.batch_size_px", config, share, shards)
     room = buffer.size >= train.batch_size_px
     _refuse_unless("buffer.size", config, room, f"at least the batch ({train.batch_size_px})")
+    for field in ("train.batch_size_px", "train.batch_size_label"):
+        parts = flat(config)[field] % train.micro_batches == 0
+        _refuse_unless(field, config, parts, f"a multiple of micro_batches ({train.micro_batches})")
+    choice = config.eval.checkpoint
+    judged = choice != "best" or (config.data.val_size > 0 and config.eval.every_epochs > 0)
+    why = "last or ema: best needs data.val_size and eval.every_epochs, it is never judged on tests"
+    _refuse_unless("eval.checkpoint", config, judged, why)
+    averaged = choice != "ema" or train.ema_decay > 0
+    _refuse_unless("eval.checkpoint", config, averaged, "last: ema needs train.ema_decay above 0")
     kept = config.checkpoint.keep > train.max_restarts
     more = f"above train.max_restarts ({train.max_restarts}), each restart goes one further back"
     _refuse_unless("checkpoint.keep", config, kept, more)

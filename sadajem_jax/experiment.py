@@ -130,6 +130,7 @@ def step_config(config: ml_collections.ConfigDict) -> StepConfig:
         pad=config.data.pad,
         flip=config.data.flip,
         ema_decay=config.train.ema_decay,
+        micro_batches=config.train.micro_batches,
     )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
@@ -127,9 +128,9 @@ def _step_named(checkpoint: str | int, steps: list[int]) -> int:
 class Model(Generator):
     """A trained network with the replay buffer that it was trained with; see also `Generator`.
 
-    In the methods defined here batch norm is in evaluation mode and float32 is computed in full (no
-    TF32): a row's result does not depend on the rows beside it. Batches are padded to one size, so
-    each program is compiled once.
+    In the methods defined here batch norm is in evaluation mode: a row's result does not depend on
+    the rows beside it. They compute in full float32 (no TF32, no bfloat16), chains as in training.
+    Batches are padded to one size, so each program is compiled once.
 
     Args:
       config: of the run.
@@ -157,6 +158,7 @@ class Model(Generator):
     ) -> None:
         super().__init__(config, network, variables, buffer, num_sgld_steps)
         most = CPU_BATCH if jax.default_backend() == "cpu" else config.eval.batch_size
+        self._float32_network = network.clone(dtype=jnp.float32)
         self.step, self.batch_size = step, batch_size or min(most, config.eval.batch_size)
 
     def logits(self, x: Any) -> np.ndarray:
@@ -213,7 +215,7 @@ class Model(Generator):
             padded = np.zeros((self.batch_size, *self.image_shape), np.float32)
             padded[: len(rows)] = rows
             with jax.default_matmul_precision("highest"):
-                values = jax.device_get(program(self.network, self.variables, padded))
+                values = jax.device_get(program(self._float32_network, self.variables, padded))
             found.append(jax.tree.map(lambda value, rows=rows: value[: len(rows)], values))
         return jax.tree.map(lambda *values: np.concatenate(values), *found)
 

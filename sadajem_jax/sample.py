@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import io
-import os
 import pathlib
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -60,12 +60,16 @@ def read_options(flags: Mapping[str, str]) -> Options:
 
 
 def _check_out(text: str, out: pathlib.Path) -> None:
-    """Refuses before the work what could not be written after it."""
-    if out.suffix != ".npz":
+    """Refuses before the work what could not be written after it; creates the folder."""
+    if out.suffix != ".npz" or out.is_dir():
         raise UserError(f"--out must name a file that ends in .npz, found {text!r}")
-    there = next(folder for folder in out.absolute().parents if folder.exists())
-    if out.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
-        raise UserError(f"--out={text} cannot be written: {out.parent} is no folder to write to")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"--out={text} cannot be written ({reason}): give another") from error
 
 
 def export(model: Model, options: Options) -> None:

@@ -10,7 +10,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from sadajem_jax import data, divergence, evaluate, experiment, init_from, validation
+from sadajem_jax import data, divergence, evaluate, experiment, init_from, plan, validation
 from sadajem_jax import workdir as workdirs
 from sadajem_jax.checkpoint import Checkpoints
 from sadajem_jax.data import Images
@@ -67,6 +67,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
             report(config, workdir)
             return 0
         data.check_available(config.data.name, data_dir, "train")
+        plan.check_memory(config)
         loaded = data.load(config.data.name, "train", data_dir)
         images, held_out = validation.hold_out(loaded, config.data.val_size)
         run(Job(config, workdir, checkpoints, images, held_out, stop))

@@ -5,6 +5,7 @@ The order is the released program's; where we differ a comment says so.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sadajem_jax import augment, energy, objective, replay_buffer, sgld
+from sadajem_jax import augment, energy, micro_batches, objective, replay_buffer, sgld
 from sadajem_jax.randomness import Purpose, row_keys, step_key
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.wide_resnet import MOMENTS, WideResNet
@@ -58,6 +59,7 @@ class StepConfig(NamedTuple):
       pad: pixels of reflect padding in the augmentation.
       flip: whether it mirrors.
       ema_decay: of the averaged parameters and statistics; 0 keeps none.
+      micro_batches: parts that a batch is worked through in, for small cards.
     """
 
     kernel: sgld.Langevin
@@ -68,6 +70,7 @@ class StepConfig(NamedTuple):
     pad: int
     flip: bool
     ema_decay: float = 0.0
+    micro_batches: int = 1
 
 
 class Batch(NamedTuple):
@@ -126,14 +129,19 @@ def negative_samples(
         logits, moments = forward(model, variables, x)
         return energy.log_density(logits), moments
 
-    x_neg, info = sgld.sample(
-        batch.noise_keys,
-        batch.x_init,
-        log_density,
-        config.kernel,
-        num_steps=config.num_steps,
-        unroll=config.unroll,
-    )
+    def chain(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, sgld.SgldInfo]:
+        keys, x = part
+        steps, unroll = config.num_steps, config.unroll
+        return sgld.sample(keys, x, log_density, config.kernel, num_steps=steps, unroll=unroll)
+
+    start = (batch.noise_keys, batch.x_init)
+    if config.micro_batches == 1:
+        x_neg, info = chain(start)
+    else:
+        parts = micro_batches.split(start, config.micro_batches)
+        x_neg, info = micro_batches.map_parts(chain, parts, unroll=config.unroll)
+        x_neg = x_neg.reshape(batch.x_init.shape)
+        info = jax.tree.map(lambda x: jnp.mean(x, axis=0), info)
     return jax.lax.stop_gradient(x_neg), info
 
 
@@ -148,14 +156,23 @@ def first_pass(
 ) -> tuple[Callable[[Any], Any], Any, tuple[jax.Array, objective.Terms, tuple[Any, Any, Any]]]:
     """(gradient function for the second pass, gradient, (loss, terms, moments)) of the loss."""
 
-    def loss(params: Any) -> Any:
+    def loss(params: Any, part: Any) -> Any:
+        *images, labels = part
         variables = {"params": params, "batch_stats": state.batch_stats}
-        passes = [forward(model, variables, x) for x in (batch.x_data, x_neg, batch.x_label)]
+        passes = [forward(model, variables, x) for x in images]
         logits, moments = zip(*passes, strict=True)
-        value, terms = objective.joint_loss(logits, batch.labels, config.weights)
+        value, terms = objective.joint_loss(logits, labels, config.weights)
         return value, (value, terms, moments)
 
-    gradient = jax.grad(loss, has_aux=True)
+    inputs = (batch.x_data, x_neg, batch.x_label, batch.labels)
+
+    def gradient(params: Any) -> Any:
+        one = functools.partial(jax.grad(loss, has_aux=True), params)
+        if config.micro_batches == 1:
+            return one(inputs)
+        parts = micro_batches.split(inputs, config.micro_batches)
+        return micro_batches.mean_over_parts(one, parts, unroll=config.unroll)
+
     grads, aux = gradient(state.params)
     return lambda params: gradient(params)[0], grads, aux
 

@@ -21,11 +21,17 @@ def strict() -> Iterator[None]:
         yield
 
 
+def crop_flip(keys: jax.Array, images: jax.Array, pad: int, flip: bool) -> np.ndarray:
+    """The augmentation, compiled."""
+    run = jax.jit(lambda k, x: augment.random_crop_flip(k, x, pad=pad, flip=flip))
+    return np.asarray(run(keys, images))
+
+
 def many(pad: int, flip: bool, count: int = 400) -> np.ndarray:
     """Augmentations of one image under many keys."""
     keys = jax.random.split(jax.random.key(0), count)
     images = jnp.broadcast_to(IMAGE, (count, *IMAGE.shape))
-    return np.asarray(augment.random_crop_flip(keys, images, pad=pad, flip=flip))
+    return crop_flip(keys, images, pad, flip)
 
 
 def windows(pad: int) -> dict[bytes, tuple[int, int]]:
@@ -68,7 +74,7 @@ def test_the_widest_padding_is_np_pad_s() -> None:
 
 
 def test_without_padding_and_flip_nothing_changes() -> None:
-    """pad = 0 and flip = False return the images to the bit, in their dtype."""
+    """A pad of 0 and no flip return the images to the bit, in their dtype."""
     found = many(0, flip=False, count=8)
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, np.broadcast_to(IMAGE, found.shape))
@@ -78,15 +84,17 @@ def test_an_image_is_augmented_by_its_key_alone() -> None:
     """An image's augmentation does not depend on the images beside it."""
     keys = jax.random.split(jax.random.key(1), 6)
     images = jax.random.randint(jax.random.key(2), (6, 6, 8, 2), 0, 256).astype(jnp.uint8)
-    whole = augment.random_crop_flip(keys, images, pad=2, flip=True)
+    whole = crop_flip(keys, images, 2, True)
     some = np.array([4, 1])
-    alone = augment.random_crop_flip(keys[some], images[some], pad=2, flip=True)
+    alone = crop_flip(keys[some], images[some], 2, True)
     np.testing.assert_array_equal(alone, whole[some])
 
 
-def test_bytes_become_floats_from_minus_one_to_one() -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_bytes_become_floats_from_minus_one_to_one(compiled: bool) -> None:
     """0 is -1 and 255 is 1 exactly, and the 256 values are evenly spaced between, to rounding."""
-    found = augment.to_float(jnp.arange(256, dtype=jnp.uint8))
+    to_float = jax.jit(augment.to_float) if compiled else augment.to_float
+    found = to_float(jnp.arange(256, dtype=jnp.uint8))
     assert found.dtype == jnp.float32
     assert found[0] == -1
     assert found[255] == 1

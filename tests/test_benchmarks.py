@@ -11,7 +11,8 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import flops, jax_step, peers, step_time, timing
+from benchmarks import jax_step, peers, step_time, timing
+from sadajem_jax import flops
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="torch, an optional extra, is not installed"

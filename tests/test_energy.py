@@ -50,7 +50,7 @@ def test_the_joint_energy_is_minus_the_label_s_logit(logits: jax.Array, labels: 
 def test_the_joint_density_sums_to_the_marginal(logits: jax.Array) -> None:
     """sum_y p(x, y) = p(x)."""
     of_class = [energy.joint_log_density(logits, jnp.full((5, 3), y)) for y in range(7)]
-    total = np.log(np.exp(np.float64(of_class)).sum(0))
+    total = np.log(np.exp(np.asarray(of_class, np.float64)).sum(0))
     np.testing.assert_allclose(total, energy.log_density(logits), rtol=1e-6)
 
 
@@ -77,7 +77,7 @@ def test_a_shift_of_the_logits_moves_the_density_and_not_the_classes(
 
 
 def test_the_gradient_of_the_log_density_is_the_softmax(logits: jax.Array) -> None:
-    """d log p(x) / d f(x)[y] = p(y | x)."""
+    """The slope of log p(x) in the logit of y is p(y | x)."""
     found = jax.grad(lambda f: jnp.sum(energy.log_density(f)))(logits)
     np.testing.assert_allclose(found, jax.nn.softmax(logits), rtol=1e-5)
 

@@ -10,7 +10,7 @@ import pytest
 
 import sadajem_jax
 
-HEAVY = ("flax", "orbax", "tensorflow_datasets", "tensorflow", "sklearn", "clu", "ml_collections")
+HEAVY = {"flax", "orbax", "tensorflow_datasets", "tensorflow", "sklearn", "clu", "ml_collections"}
 
 
 def test_sam_alone_needs_jax_and_optax_only() -> None:
@@ -19,7 +19,7 @@ def test_sam_alone_needs_jax_and_optax_only() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = {name.split(".")[0] for name in json.loads(out.stdout)}
     assert {"jax", "optax", "sadajem_jax"} <= modules
-    assert not modules & set(HEAVY)
+    assert not modules & HEAVY
 
 
 def test_every_public_name_is_there() -> None:

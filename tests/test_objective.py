@@ -37,7 +37,7 @@ def logits() -> Logits:
 def by_hand(logits: Logits) -> tuple[float, float, float]:
     """Mean log-densities of data and negative samples, and the cross-entropy, in float64."""
     lse = [np.log(np.exp(np.float64(f)).sum(-1)) for f in logits]
-    chosen = np.float64(logits[2])[np.arange(6), np.asarray(LABELS)]
+    chosen = np.asarray(logits[2], np.float64)[np.arange(6), np.asarray(LABELS)]
     return lse[0].mean(), lse[1].mean(), (lse[2] - chosen).mean()
 
 
@@ -54,6 +54,8 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(logits: Logits, weights: Weig
     loss, terms = objective.joint_loss(logits, LABELS, weights)
     np.testing.assert_allclose(terms.f_data, f_data, rtol=1e-6)
     np.testing.assert_allclose(terms.f_neg, f_neg, rtol=1e-6)
+    of_data = np.log(np.exp(np.asarray(logits[0], np.float64)).sum(-1))
+    np.testing.assert_allclose(terms.f_data_std, of_data.std(), rtol=1e-5)
     np.testing.assert_allclose(terms.cross_entropy, cross_entropy, rtol=1e-6)
     np.testing.assert_allclose(terms.px_term, px_term, rtol=1e-5)
     np.testing.assert_allclose(loss, weights.px * px_term + weights.pyx * cross_entropy, rtol=1e-5)

@@ -73,9 +73,7 @@ def test_a_stratum_s_draw_depends_on_the_key_and_its_number_alone() -> None:
 
 def test_compiled_and_eager_draws_are_the_same() -> None:
     """The slots do not depend on how the draw is run."""
-    run = jax.jit(
-        lambda key: replay_buffer.draw_slots(key, size=96, num_shards=4, batch_size=24)
-    )
+    run = jax.jit(lambda key: replay_buffer.draw_slots(key, size=96, num_shards=4, batch_size=24))
     np.testing.assert_array_equal(run(jax.random.key(1)), draw(1, 96, 4, 24))
     assert not np.array_equal(draw(1, 96, 4, 24), draw(2, 96, 4, 24))
 

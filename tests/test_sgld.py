@@ -113,8 +113,8 @@ def test_looped_and_unrolled_chains_agree() -> None:
     kernel = sgld.Langevin(0.3, 0.1, 0.5)
 
     def run(unroll: bool | int) -> Any:
-        chain = lambda x: sgld.sample(keys(5), x, bimodal, kernel, num_steps=4, unroll=unroll)
-        return jax.jit(chain)(starts(5))
+        options: Any = {"num_steps": 4, "unroll": unroll}
+        return jax.jit(lambda x: sgld.sample(keys(5), x, bimodal, kernel, **options))(starts(5))
 
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), run(1), run(True))
 
@@ -135,7 +135,10 @@ def test_the_noise_of_a_row_depends_on_its_key_alone() -> None:
 
 def test_noise_is_fresh_in_every_row_and_step() -> None:
     """On a flat density the noises of all rows and steps are distinct and uncorrelated."""
-    flat = lambda x: (0 * jnp.sum(x, axis=1), x)
+
+    def flat(x: jax.Array) -> tuple[jax.Array, Any]:
+        return 0 * jnp.sum(x, axis=1), x
+
     kernel = sgld.Langevin(noise_std=1.0, bounds=UNBOUNDED)
     x = jnp.zeros((3, 5000))
     out, info = sgld.sample(keys(3), x, flat, kernel, num_steps=3)

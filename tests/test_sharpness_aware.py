@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -44,7 +45,7 @@ def closed_form(eps: np.ndarray) -> np.ndarray:
 def assert_sharp(eps: np.ndarray, rho: float, **options: Any) -> None:
     """`sam_gradient` gives the gradient at theta + eps, and tells where that is."""
     found, info, aux = sam_gradient(THETA, grad_fn(THETA), grad_fn, rho, **options)
-    assert jax.tree.structure(found) == jax.tree.structure(THETA)
+    assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, THETA)
     np.testing.assert_allclose(flat(found), closed_form(eps), rtol=1e-5)
     np.testing.assert_allclose(flat(info.perturbed), flat(THETA) + eps, rtol=1e-5)
     assert aux is None
@@ -79,7 +80,7 @@ def test_asam_is_the_printed_closed_form_for_p_infinity() -> None:
 
 
 def test_other_balls_are_refused() -> None:
-    """p is 2 or infinity, nothing else."""
+    """The ball is that of p = 2 or infinity, no other."""
     with pytest.raises(ValueError, match="found 1"):
         sam_gradient(THETA, THETA, grad_fn, 0.1, p=1)
 
@@ -98,7 +99,10 @@ def test_rho_0_gives_the_plain_gradient(options: dict[str, Any]) -> None:
 def test_a_zero_gradient_moves_nothing(options: dict[str, Any]) -> None:
     """Where the gradient is zero the parameters stay and all is finite, compiled or not."""
     zero = jax.tree.map(jnp.zeros_like, THETA)
-    run = lambda g: sam_gradient(THETA, g, grad_fn, 0.5, **options)
+
+    def run(g: Any) -> Any:
+        return sam_gradient(THETA, g, grad_fn, 0.5, **options)
+
     for call in (run, jax.jit(run)):
         found, info, _ = call(zero)
         assert np.isfinite(info.norm)
@@ -250,9 +254,10 @@ def test_multi_steps_after_it_averages_the_sharp_gradients() -> None:
     tx = optax.chain(sam(rho), outer.gradient_transformation())
     params, state = THETA, tx.init(THETA)
     for scale in scales:
-        gradient = lambda p, scale=scale: jax.tree.map(
-            lambda g, w: scale * g + w, grad_fn(p), p
-        )
+
+        def gradient(p: Any, scale: float = scale) -> Any:
+            return jax.tree.map(lambda g, w: scale * g + w, grad_fn(p), p)
+
         updates, state = tx.update(gradient(params), state, params, grad_fn=gradient)
         before, params = params, optax.apply_updates(params, updates)
         if scale == scales[0]:
@@ -288,6 +293,6 @@ def test_a_missing_second_pass_is_an_error_that_shows_the_call() -> None:
 
 
 def test_a_negative_radius_is_refused() -> None:
-    """rho < 0 is an error that names it."""
+    """A radius below 0 is an error that names it."""
     with pytest.raises(ValueError, match=r"at least 0, found -0\.1"):
         sam(-0.1)

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from sadajem_jax import augment, objective, replay_buffer, sgld, sharpness_aware, train_step
-from sadajem_jax.randomness import Purpose, row_keys, run_key, step_key
+from sadajem_jax.randomness import Purpose, run_key, step_key
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.train_step import Dataset, Feed, StepConfig
 from sadajem_jax.wide_resnet import WideResNet
@@ -30,9 +30,29 @@ CONFIG = StepConfig(
     pad=2,
     flip=True,
 )
-TX = optax.chain(
-    sharpness_aware.sam(0.2), optax.add_decayed_weights(5e-4), optax.sgd(0.01, momentum=0.9)
-)
+
+
+def optimizer(rho: jax.Array) -> optax.GradientTransformationExtraArgs:
+    """The optimizer of a run with a traced radius, so that one program serves any."""
+
+    def update(grads: Any, state: Any, params: Any, *, grad_fn: Any) -> Any:
+        return sharpness_aware.sam_gradient(params, grads, grad_fn, rho)[0], state
+
+    first = optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+    return optax.chain(first, optax.add_decayed_weights(5e-4), optax.sgd(0.01, momentum=0.9))
+
+
+def step(state: TrainState, feed: Feed, data: Dataset, key: jax.Array, rho: Any = 0.2) -> Any:
+    """The training step."""
+    return train_step.train_step(
+        state, feed, data, key, model=MODEL, tx=optimizer(jnp.asarray(rho)), config=CONFIG
+    )
+
+
+@jax.jit
+def assemble(state: TrainState, feed: Feed, data: Dataset) -> tuple[train_step.Batch, jax.Array]:
+    """The inputs of a step, and its slots."""
+    return train_step.assemble(state, feed, data, KEY, CONFIG)
 
 
 def data_set() -> Dataset:
@@ -65,11 +85,17 @@ def variables() -> Any:
     return {"params": start["params"], "batch_stats": moved}
 
 
-def first_state(variables: Any, tx: Any, step: int = 0) -> TrainState:
+def first_state(variables: Any, step: int = 0) -> TrainState:
     """A state of its own arrays, so that it may be donated; the buffer random, within bounds."""
     buffer = jax.random.uniform(jax.random.key(3), (N, *SHAPE), minval=-1, maxval=1)
     params, batch_stats = jax.tree.map(jnp.array, (variables["params"], variables["batch_stats"]))
-    return TrainState(jnp.asarray(step, jnp.int32), params, batch_stats, tx.init(params), buffer)
+    opt_state = optimizer(jnp.zeros(())).init(params)
+    return TrainState(jnp.asarray(step, jnp.int32), params, batch_stats, opt_state, buffer)
+
+
+def to_bytes(x: jax.Array) -> np.ndarray:
+    """The bytes that floats of [-1, 1] stand for."""
+    return np.rint((np.asarray(x) + 1) * 127.5).astype(np.uint8)
 
 
 def host(tree: Any) -> Any:
@@ -84,7 +110,10 @@ def host(tree: Any) -> Any:
 def test_folding_is_the_sequential_recursion(num_steps: int) -> None:
     """The statistics move by new = 0.1 old + 0.9 batch: data, chain 1..K, negatives, labelled."""
     rng = np.random.default_rng(0)
-    draw = lambda *lead: {"bn": {"mean": jnp.asarray(rng.normal(size=(*lead, 3)), jnp.float32)}}
+
+    def draw(*lead: int) -> Any:
+        return {"bn": {"mean": jnp.asarray(rng.normal(size=(*lead, 3)), jnp.float32)}}
+
     old, data, chain, negatives, label = draw(), draw(), draw(num_steps), draw(), draw()
     with jax.numpy_dtype_promotion("strict"):
         found = train_step.fold_statistics(old, data, chain, negatives, label)
@@ -96,100 +125,43 @@ def test_folding_is_the_sequential_recursion(num_steps: int) -> None:
     assert found["bn"]["mean"].dtype == jnp.float32
 
 
-class Updates(NamedTuple):
-    """One update at three radii, and the batch it was given."""
-
-    batch: train_step.Batch
-    before: TrainState
-    after: dict[float, tuple[TrainState, jax.Array]]
-
-
-@pytest.fixture(scope="module")
-def updates(variables: Any) -> Updates:
-    """The same update with rho 0 and 0.5, in one program with a traced rho."""
-
-    def run(state: TrainState, batch: train_step.Batch, rho: jax.Array) -> Any:
-        def second(grads: Any, opt_state: Any, params: Any, *, grad_fn: Any) -> Any:
-            sharp, _, _ = sharpness_aware.sam_gradient(params, grads, grad_fn, rho)
-            return jax.tree.map(lambda g: -0.1 * g, sharp), opt_state
-
-        tx = optax.GradientTransformationExtraArgs(lambda params: (), second)
-        return train_step.update(state, batch, model=MODEL, tx=tx, config=CONFIG)[:2]
-
-    before = first_state(variables, optax.identity())
-    batch, _ = train_step.assemble(before, feed(), data_set(), KEY, CONFIG)
-    program = jax.jit(run)
-    return Updates(batch, before, {rho: program(before, batch, rho) for rho in (0.0, 0.5)})
-
-
-def test_the_second_pass_moves_no_statistics(updates: Updates) -> None:
-    """With and without a perturbation the running statistics and samples are the same.
-
-    The parameters are not: the second pass does see the perturbation.
-    """
-    (plain, x_plain), (sharp, x_sharp) = updates.after[0.0], updates.after[0.5]
-    jax.tree.map(np.testing.assert_array_equal, plain.batch_stats, sharp.batch_stats)
-    np.testing.assert_array_equal(x_plain, x_sharp)
-    apart = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), plain.params, sharp.params)
-    assert max(jax.tree.leaves(apart)) > 1e-4
-
-
-def test_the_statistics_are_those_of_every_forward_in_the_released_order(
-    updates: Updates, variables: Any
-) -> None:
-    """They are the recursion over data, the chain's states, x_neg and the labelled batch.
-
-    So 90% of them is the labelled batch's.
-    """
-    batch = updates.batch
-    forward = jax.jit(lambda x: train_step.forward(MODEL, variables, x)[1])
-    one = jax.jit(
-        lambda batch: train_step.negative_samples(
-            MODEL, variables, batch, CONFIG._replace(num_steps=1)
-        )[0]
-    )
-    state, x_neg = updates.after[0.0]
-    expected = variables["batch_stats"]
-    for x in (batch.x_data, batch.x_init, one(batch), x_neg, batch.x_label):
-        moments = forward(x)
-        expected = jax.tree.map(lambda old, new: 0.1 * old + 0.9 * new, expected, moments)
-    close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5)
-    jax.tree.map(close, state.batch_stats, expected)
-
-
-def test_samples_are_within_the_bounds_and_moved(updates: Updates) -> None:
-    """The negative samples are the starts moved by the chain, inside [-1, 1]."""
-    _, x_neg = updates.after[0.0]
-    assert jnp.abs(x_neg).max() <= 1
-    assert jnp.abs(x_neg - updates.batch.x_init).max() > 1e-3
+def test_averages_move_by_one_minus_their_decay() -> None:
+    """An average of weights and statistics is decay old + (1 - decay) new; none stays none."""
+    old = {"params": {"w": jnp.array([1.0, 2.0])}, "batch_stats": {"m": jnp.array([0.0])}}
+    params, statistics = {"w": jnp.array([3.0, -2.0])}, {"m": jnp.array([10.0])}
+    found = train_step.averaged(old, params, statistics, 0.75)
+    np.testing.assert_allclose(found["params"]["w"], [1.5, 1.0])
+    np.testing.assert_allclose(found["batch_stats"]["m"], [2.5])
+    assert train_step.averaged({}, params, statistics, 0.0) == {}
 
 
 # ---- the inputs
 
 
 def test_augmentation_touches_the_labelled_batch_only(variables: Any) -> None:
-    """x_data is the indexed images to the bit; each labelled image is a window of its own."""
-    state, data = first_state(variables, optax.identity(), step=12), data_set()
+    """x_data is the indexed images, every byte; each labelled image is a window of its own."""
+    state, data = first_state(variables, step=12), data_set()
     prepared = feed(first_step=10)
-    batch, _ = train_step.assemble(state, prepared, data, KEY, CONFIG)
+    batch, _ = assemble(state, prepared, data)
     at = 12 - 10
-    np.testing.assert_array_equal(
-        batch.x_data, augment.to_float(data.images[prepared.px_index[at]])
-    )
+    plain = data.images[prepared.px_index[at]]
+    np.testing.assert_array_equal(to_bytes(batch.x_data), plain)
+    np.testing.assert_allclose(batch.x_data, augment.to_float(plain), rtol=0, atol=2e-7)
     np.testing.assert_array_equal(batch.labels, data.labels[prepared.label_index[at]])
     untouched = 0
-    for found, image in zip(batch.x_label, data.images[prepared.label_index[at]], strict=True):
-        padded = np.asarray(augment.to_float(jnp.pad(image, ((2, 2), (2, 2), (0, 0)), "reflect")))
+    images = np.asarray(data.images[prepared.label_index[at]])
+    for found, image in zip(to_bytes(batch.x_label), images, strict=True):
+        padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), "reflect")
         windows = [padded[i : i + 8, j : j + 8] for i in range(5) for j in range(5)]
         assert any(np.array_equal(found, w) or np.array_equal(found, w[:, ::-1]) for w in windows)
-        untouched += np.array_equal(found, windows[12])
+        untouched += np.array_equal(found, image)
     assert untouched < L
 
 
 def test_chains_start_from_their_slots_or_anew(variables: Any) -> None:
     """The starts are the buffer's drawn slots, but for the rows that the feed replaces."""
-    state, prepared = first_state(variables, optax.identity(), step=12), feed(first_step=10)
-    batch, slots = train_step.assemble(state, prepared, data_set(), KEY, CONFIG)
+    state, prepared = first_state(variables, step=12), feed(first_step=10)
+    batch, slots = assemble(state, prepared, data_set())
     expected = np.array(state.buffer[slots])
     expected[1] = prepared.fresh[2]
     np.testing.assert_array_equal(batch.x_init, expected)
@@ -197,12 +169,12 @@ def test_chains_start_from_their_slots_or_anew(variables: Any) -> None:
 
 def test_inputs_are_a_function_of_the_step(variables: Any) -> None:
     """Two steps draw other slots, windows and noise; the same step draws the same again."""
-    state, data = first_state(variables, optax.identity()), data_set()
+    state, data = first_state(variables), data_set()
     same = feed()._replace(label_index=jnp.zeros((5, L), jnp.int32))
 
     def draw(step: int) -> Any:
         here = state.replace(step=jnp.asarray(step, jnp.int32))
-        batch, slots = train_step.assemble(here, same, data, KEY, CONFIG)
+        batch, slots = assemble(here, same, data)
         return host((slots, batch.x_label, jax.random.key_data(batch.noise_keys)))
 
     first, again, other = draw(0), draw(0), draw(1)
@@ -218,27 +190,29 @@ class Run(NamedTuple):
 
     states: list[TrainState]
     metrics: list[dict[str, np.ndarray]]
+    plain: TrainState  # after the first step with rho = 0
     traces: int
 
 
 @pytest.fixture(scope="module")
 def run(variables: Any) -> Run:
-    """Three steps, each donating the state before it."""
+    """Three steps, each donating the state before it; and the first again, without a radius."""
     traces = 0
 
-    def step(*args: Any) -> Any:
+    def counted(*args: Any) -> Any:
         nonlocal traces
         traces += 1
-        return train_step.train_step(*args, model=MODEL, tx=TX, config=CONFIG)
+        return step(*args)
 
-    program = jax.jit(step, donate_argnums=0)
-    state, data, metrics = first_state(variables, TX), data_set(), []
+    program = jax.jit(counted, donate_argnums=0)
+    state, data, metrics = first_state(variables), data_set(), []
     states = [host(state)]
     for _ in range(3):
-        state, measured = program(state, feed(), data, KEY)
+        state, measured = program(state, feed(), data, KEY, jnp.asarray(0.2))
         states.append(host(state))
         metrics.append(host(measured))
-    return Run(states, metrics, traces)
+    plain = host(program(first_state(variables), feed(), data, KEY, jnp.asarray(0.0))[0])
+    return Run(states, metrics, plain, traces)
 
 
 def test_the_step_is_traced_once(run: Run) -> None:
@@ -263,19 +237,75 @@ def test_exactly_the_drawn_slots_change(run: Run) -> None:
         np.testing.assert_array_equal(changed, np.sort(slots))
 
 
-def test_what_is_written_are_the_negative_samples(run: Run, variables: Any) -> None:
-    """The written rows are the chains' ends, from the slots' images or the fresh ones."""
-    before = first_state(variables, TX)
-    batch, slots = train_step.assemble(before, feed(), data_set(), KEY, CONFIG)
+def test_the_chains_go_from_their_starts_to_their_slots(run: Run, variables: Any) -> None:
+    """Each written row is within bounds, moved, and nearest to the start of its own chain."""
+    batch, slots = assemble(first_state(variables), feed(), data_set())
     written = run.states[1].buffer[np.asarray(slots)]
-    start = np.asarray(batch.x_init)
-    # K steps move a value by at most K times the clip and some noise; the start is the nearest
-    distance = np.abs(written[:, None] - start[None]).mean(axis=(2, 3, 4))
+    assert np.abs(written).max() <= 1
+    distance = np.abs(written[:, None] - np.asarray(batch.x_init)[None]).mean(axis=(2, 3, 4))
     np.testing.assert_array_equal(distance.argmin(axis=1), np.arange(B))
-    noise_keys = row_keys(step_key(KEY, 0, Purpose.NOISE), B)
-    np.testing.assert_array_equal(
-        jax.random.key_data(batch.noise_keys), jax.random.key_data(noise_keys)
-    )
+    assert np.diag(distance).min() > 1e-3
+
+
+def test_the_second_pass_moves_no_statistics(run: Run) -> None:
+    """With and without a radius the running statistics and the negative samples are the same.
+
+    The parameters are not: the second pass does see the perturbation.
+    """
+    sharp, plain = run.states[1], run.plain
+    jax.tree.map(np.testing.assert_array_equal, plain.batch_stats, sharp.batch_stats)
+    np.testing.assert_array_equal(plain.buffer, sharp.buffer)
+    apart = jax.tree.map(lambda a, b: np.abs(a - b).max(), plain.params, sharp.params)
+    assert max(jax.tree.leaves(apart)) > 1e-4
+
+
+def test_the_statistics_are_those_of_every_forward_in_the_released_order(
+    run: Run, variables: Any
+) -> None:
+    """They are the recursion over data, the chain's two states, x_neg and the labelled batch.
+
+    So 90% of them is the labelled batch's.
+    """
+    before = first_state(variables)
+    batch, slots = assemble(before, feed(), data_set())
+    forward = jax.jit(lambda x: train_step.forward(MODEL, variables, x)[1])
+    one = CONFIG._replace(num_steps=1)
+    second = jax.jit(lambda batch: train_step.negative_samples(MODEL, variables, batch, one)[0])
+    x_neg = run.states[1].buffer[np.asarray(slots)]
+    expected = variables["batch_stats"]
+    for x in (batch.x_data, batch.x_init, second(batch), x_neg, batch.x_label):
+        moments = forward(x)
+        expected = jax.tree.map(lambda old, new: 0.1 * old + 0.9 * new, expected, moments)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5)
+    jax.tree.map(close, run.states[1].batch_stats, expected)
+
+
+def test_looped_steps_are_the_dispatched_ones(run: Run, variables: Any) -> None:
+    """Blocks of one and of two steps in a loop are, to rounding, the steps one by one.
+
+    Both lengths are one compiled program, whose trip count is traced.
+    """
+    traces = 0
+
+    def counted(*args: Any) -> Any:
+        nonlocal traces
+        traces += 1
+        return step(*args)
+
+    program = jax.jit(train_step.looped(counted))
+    data = data_set()
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4)
+    state, metrics = program(first_state(variables), feed(), data, KEY, 1)
+    after_one = traces
+    jax.tree.map(close, state, run.states[1])
+    state, rest = program(state, feed(), data, KEY, 2)
+    jax.tree.map(close, state, run.states[3])
+    assert traces == after_one
+    for name, history in rest.items():
+        assert history.shape == (5,)
+        close([metrics[name][0], *history[:2]], [m[name] for m in run.metrics], err_msg=name)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), state.params, variables["params"])
+    assert max(jax.tree.leaves(moved)) > 3e-3  # far beyond the tolerance
 
 
 def test_every_parameter_and_statistic_moves(run: Run) -> None:

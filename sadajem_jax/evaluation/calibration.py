@@ -26,13 +26,13 @@ class Bins(NamedTuple):
     """Sums over the images whose confidence falls into (lo, hi], [num_bins] each.
 
     Attributes:
-      count: images.
+      images: how many.
       confidence: sum of max_y p(y | x).
       correct: images classified rightly.
       variance: sum of p (1 - p), that of `correct` if each confidence p were the truth.
     """
 
-    count: np.ndarray
+    images: np.ndarray
     confidence: np.ndarray
     correct: np.ndarray
     variance: np.ndarray
@@ -40,7 +40,7 @@ class Bins(NamedTuple):
     @property
     def error(self) -> float:
         """sum_b n_b / n |accuracy_b - confidence_b|, the ECE."""
-        return float(np.abs(self.correct - self.confidence).sum() / self.count.sum())
+        return float(np.abs(self.correct - self.confidence).sum() / self.images.sum())
 
     @property
     def error_by_chance(self) -> float:
@@ -49,7 +49,7 @@ class Bins(NamedTuple):
         In a bin correct - confidence then has mean 0 and the variance above, and the mean of
         |N(0, v)| is sqrt(2 v / pi): binning makes the ECE positive even where nothing is wrong.
         """
-        return float(np.sqrt(2 * self.variance / np.pi).sum() / self.count.sum())
+        return float(np.sqrt(2 * self.variance / np.pi).sum() / self.images.sum())
 
 
 def bin_by_confidence(probs: np.ndarray, labels: np.ndarray, num_bins: int) -> Bins:
@@ -176,8 +176,8 @@ def reliability_diagram(logits: np.ndarray, labels: np.ndarray, ece: float) -> F
     bins = bin_by_confidence(scipy.special.softmax(logits, axis=-1), labels, DIAGRAM_BINS)
     edges = np.linspace(0, 1, DIAGRAM_BINS + 1)
     with np.errstate(invalid="ignore"):  # an empty bin has neither: NaN, not drawn
-        accuracy, confidence = bins.correct / bins.count, bins.confidence / bins.count
-    arrays = {"edges": edges, "count": bins.count, "accuracy": accuracy, "confidence": confidence}
+        accuracy, confidence = bins.correct / bins.images, bins.confidence / bins.images
+    arrays = {"edges": edges, "images": bins.images, "accuracy": accuracy, "confidence": confidence}
     caption = (
         f"Reliability diagram (Figure 4) of {len(labels):,} images, bins of 0.05 in the confidence "
         f"max p(y|x). On the dashed line a model is as often right as it says; ECE {ece:.2%}."
@@ -187,19 +187,17 @@ def reliability_diagram(logits: np.ndarray, labels: np.ndarray, ece: float) -> F
 
 def _draw(arrays: dict[str, np.ndarray]) -> bytes:
     figure, (top, bottom) = curves.canvas(2, 1, (4.6, 5.2))
-    left, width = arrays["edges"][:-1], np.diff(arrays["edges"])
-    full = arrays["count"] > 0
-    at = {"align": "edge", "edgecolor": "white", "linewidth": 0.5}
-    top.bar(
-        left[full], arrays["accuracy"][full], width[full], color=curves.BLUE, label="accuracy", **at
-    )
-    top.plot(
-        arrays["confidence"][full], arrays["confidence"][full], "o", ms=3, color=curves.RED,
-        label="mean confidence",
-    )  # fmt: skip
-    top.plot([0, 1], [0, 1], "--", color=curves.GREY, lw=1)
-    top.set(xlim=(0, 1), ylim=(0, 1), title="share classified rightly")
+    width = np.diff(arrays["edges"])
+    full = arrays["images"] > 0
+    middle = (arrays["edges"][:-1] + arrays["edges"][1:]) / 2
+    top.bar(middle[full], arrays["accuracy"][full], 0.96 * width[full], color=curves.BLUE)
+    at = arrays["confidence"][full]
+    top.plot(at, arrays["accuracy"][full], "o", ms=3, color=curves.INK, label="bin, at its mean")
+    top.plot([0, 1], [0, 1], "--", color=curves.RED, lw=1, label="calibrated")
+    top.set(xlim=(0, 1), ylim=(0, 1))
+    curves.heading(top, "share classified rightly")
     top.legend(loc="upper left")
-    bottom.bar(left, arrays["count"], width, color=curves.GREY, **at)
-    bottom.set(xlim=(0, 1), xlabel="confidence max p(y|x)", title="images")
+    bottom.bar(middle, arrays["images"], 0.96 * width, color=curves.GREY)
+    bottom.set(xlim=(0, 1), xlabel="confidence max p(y|x)")
+    curves.heading(bottom, "images")
     return curves.png(figure)

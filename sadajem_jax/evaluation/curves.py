@@ -17,27 +17,36 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, GREY, BLUE, RED, GREEN = "#1d2433", "#8a93a3", "#2458a6", "#c0492f", "#2e8b6f"
-_PANELS = (  # title, (key of the log, legend, colour)...
+_PANELS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
+    # title, (key of the log, legend, colour) of each curve
     (
         "accuracy",
-        ("accuracy", "training batches, augmented", BLUE),
-        ("val/accuracy", "validation", RED),
+        (
+            ("accuracy", "training batches, augmented", BLUE),
+            ("val/accuracy", "validation", RED),
+        ),
     ),
     (
         "cross-entropy, nats",
-        ("cross_entropy", "training batches, augmented", BLUE),
-        ("val/nll", "validation", RED),
+        (
+            ("cross_entropy", "training batches, augmented", BLUE),
+            ("val/nll", "validation", RED),
+        ),
     ),
     (
         "log p(x) + log Z, nats",
-        ("log_density_data", "data", BLUE),
-        ("log_density_samples", "after the chain", RED),
-        ("log_density_start", "before the chain", GREY),
+        (
+            ("log_density_data", "data", BLUE),
+            ("log_density_samples", "after the chain", RED),
+            ("log_density_start", "before the chain", GREY),
+        ),
     ),
     (
         "norms",
-        ("grad_norm", "gradient (SAM's norm)", BLUE),
-        ("score_norm", "score of log p(x)", GREEN),
+        (
+            ("grad_norm", "gradient (SAM's norm)", BLUE),
+            ("score_norm", "score of log p(x)", GREEN),
+        ),
     ),
 )
 
@@ -54,7 +63,9 @@ def read_log(path: pathlib.Path) -> list[dict[str, Any]]:
             rows.append(json.loads(line))
         except ValueError:
             if number < len(lines):
-                raise UserError(f"{path}, line {number}: expected JSON, found {line[:60]!r}") from None
+                raise UserError(
+                    f"{path}, line {number}: expected JSON, found {line[:60]!r}"
+                ) from None
     return rows
 
 
@@ -77,7 +88,7 @@ def learning_curves(
         raise UserError("the training log W/train_metrics.jsonl has no line yet")
     per_epoch = train[-1]["step"] / train[-1]["epoch"]
     arrays: dict[str, np.ndarray] = {}
-    for key in [curve[0] for _, *curves in _PANELS for curve in curves]:
+    for key in [curve[0] for _, curves in _PANELS for curve in curves]:
         rows = [row for row in (validation if key.startswith("val/") else train) if key in row]
         if rows:
             arrays[key] = np.array([row[key] for row in rows], np.float64)
@@ -91,8 +102,8 @@ def learning_curves(
 
 def _draw(arrays: dict[str, np.ndarray]) -> bytes:
     figure, panels = canvas(2, 2, (9.0, 5.6))
-    for panel, (title, *curves) in zip(panels, _PANELS, strict=True):
-        panel.set_title(title)
+    for panel, (title, curves) in zip(panels, _PANELS, strict=True):
+        heading(panel, title)
         for key, label, colour in curves:
             if key in arrays:
                 # Alone, a point would be no line: a run's first minutes.
@@ -111,7 +122,10 @@ def canvas(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Any, l
     import matplotlib
     from matplotlib.figure import Figure as Canvas
 
-    look = {"font.size": 9, "axes.titlesize": 9, "axes.titlelocation": "left", "axes.grid": True}
+    look: dict[Any, Any] = {
+        "font.size": 9,
+        "axes.grid": True,
+    }
     look |= {"grid.color": "#e4e7ec", "grid.linewidth": 0.6, "axes.axisbelow": True}
     look |= {"axes.edgecolor": GREY, "text.color": INK, "axes.labelcolor": INK}
     with matplotlib.rc_context(look):
@@ -121,6 +135,11 @@ def canvas(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Any, l
         panel.spines[["top", "right"]].set_visible(False)
         panel.tick_params(labelsize=8, color=GREY)
     return figure, axes
+
+
+def heading(panel: Axes, text: str) -> None:
+    """A panel's title, small and to the left."""
+    panel.set_title(text, loc="left", fontsize=9)
 
 
 def png(figure: Any) -> bytes:

@@ -114,7 +114,8 @@ def compare(
       inside: {score: [N]} of the in-distribution test set.
       outside: {score: [M]} of the other set.
     """
-    arrays, aurocs = {}, {}
+    arrays: dict[str, np.ndarray] = {}
+    aurocs: dict[str, float] = {}
     for score in SCORES:
         found = separation(inside[score], outside[score])
         yield from ((f"ood/{label}/{score}/{name}", value) for name, value in found.items())
@@ -134,10 +135,14 @@ def _draw(label: str, arrays: dict[str, np.ndarray], aurocs: dict[str, float]) -
         inside, outside = arrays[f"{score}/inside"], arrays[f"{score}/outside"]
         low, high = np.quantile(np.concatenate([inside, outside]), [0.001, 0.999])
         edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
-        for values, name, colour in ((inside, "test set", curves.BLUE), (outside, label, curves.RED)):
+        for values, name, colour in (
+            (inside, "test set", curves.BLUE),
+            (outside, label, curves.RED),
+        ):
             share = np.histogram(values, edges)[0] / len(values)
             panel.stairs(share, edges, fill=True, color=colour, alpha=0.45, label=name)
-        panel.set(title=f"{title}    AUROC {aurocs[score]:.3f}", yticks=[])
+        panel.set_yticks([])
+        curves.heading(panel, f"{title}    AUROC {aurocs[score]:.3f}")
     panels[0].set_ylabel("share of images")
     panels[0].legend()
     return curves.png(figure)

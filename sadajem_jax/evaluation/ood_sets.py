@@ -163,10 +163,21 @@ def inverted_digits() -> tuple[np.ndarray, str]:
 
 
 def _test_split(name: str, data_dir: str | None) -> tuple[np.ndarray, str]:
-    images, official = data.load(name, "test", data_dir).images, data.SPECS[name].num_test
-    if len(images) == official:
-        return images, f"the {official:,} test images of {name}"
-    return images, f"{len(images):,} of the {official:,} official test images of {name}"
+    images = data.load(name, "test", data_dir).images
+    return images, describe(name, len(images))
+
+
+def describe(name: str, found: int) -> str:
+    """What a folder holds of a test split; it says so where the official one is larger.
+
+    Examples:
+      >>> describe("svhn_cropped", 10_000)
+      '10,000 of the 26,032 official test images of svhn_cropped'
+    """
+    official = data.SPECS[name].num_test
+    if found == official:
+        return f"the {official:,} test images of {name}"
+    return f"{found:,} of the {official:,} official test images of {name}"
 
 
 def _npz(path: pathlib.Path) -> tuple[np.ndarray, str]:
@@ -216,7 +227,7 @@ def _prepared(name: str, data_dir: str | None) -> tuple[Iterator[np.ndarray], st
     if not versions:
         raise DataError(
             f"{name}: expected a prepared set in {root}, found none, and this program prepares "
-            f"only {', '.join(data.SPECS)}: prepare it there with tensorflow-datasets "
+            "only CIFAR and SVHN: prepare it there with tensorflow-datasets "
             "(file_format=array_record), or give a folder or an .npz file of its images"
         )
     folder = max(versions, key=lambda f: [int(n) for n in f.name.split(".")])
@@ -253,9 +264,15 @@ def fit(images: Iterable[np.ndarray], size: int, channels: int) -> tuple[np.ndar
     """
     if isinstance(images, np.ndarray) and images.shape[1:] == (size, size, channels):
         return images, ""
-    fitted = np.stack([_fit(image, size, channels) for image in images])
-    how = f"; a centred square of each, resized to {size}x{size}"
-    return fitted, how + (" and in grey" if channels == 1 else "")
+    fitted, cut, resized, recoloured = [], False, False, False
+    for image in images:
+        cut |= image.shape[0] != image.shape[1]
+        resized |= min(image.shape[:2]) != size
+        recoloured |= image.shape[2:] not in ((), (1,)) if channels == 1 else image.ndim == 2
+        fitted.append(_fit(image, size, channels))
+    done = ["the centred square of each"] * cut + [f"resized to {size}x{size}"] * resized
+    done += ["turned to grey"] * (recoloured and channels == 1)
+    return np.stack(fitted), "; " * bool(done) + ", ".join(done)
 
 
 def _fit(image: np.ndarray, size: int, channels: int) -> np.ndarray:

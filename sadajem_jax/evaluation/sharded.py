@@ -66,7 +66,7 @@ class _Sharded:
                 progress(min(start + size, num_rows), num_rows)
 
     def _shards(self, rows: Rows, start: int, num_rows: int) -> tuple[Rows, np.ndarray]:
-        """Rows from `start` on as [devices, B, ...], the last one repeated to fill; and the mask."""
+        """Rows from `start` on as [devices, B, ...], the last repeated to fill; and the mask."""
         lead = (len(self.devices), self.batch_size)
         index = np.arange(start, start + lead[0] * lead[1])
         taken = np.minimum(index, num_rows - 1)

@@ -23,8 +23,10 @@ def block_flop(c_in: int, c_out: int, size: int, stride: int) -> int:
     return conv_flop(3, c_in, c_out, size) + conv_flop(3, c_out, c_out, out) + shortcut
 
 
-def forward_flop(depth: int, width: int, num_classes: int = 10, image_size: int = 32) -> int:
-    """FLOP of one forward pass of the Wide-ResNet, for one RGB image of `image_size` pixels a side.
+def forward_flop(
+    depth: int, width: int, num_classes: int = 10, image_size: int = 32, channels: int = 3
+) -> int:
+    """FLOP of one forward pass of the Wide-ResNet, for one image of `image_size` pixels a side.
 
     Raises:
       ValueError: `depth` is not 6n + 4 with n of at least 1.
@@ -32,7 +34,8 @@ def forward_flop(depth: int, width: int, num_classes: int = 10, image_size: int 
     blocks, left = divmod(depth - 4, 6)
     if left or blocks < 1:
         raise ValueError(f"depth must be 6n + 4 with n >= 1 (10, 16, 22, 28, ...), found {depth}")
-    total, channels, size = conv_flop(3, 3, 16, image_size), 16, image_size
+    total, size = conv_flop(3, channels, 16, image_size), image_size
+    channels = 16
     for stage in range(4 if image_size == 64 else 3):
         c_out = 16 * width * 2**stage
         for block in range(blocks):

@@ -1,0 +1,303 @@
+"""What the model generates, shown: buffer, extremes, new chains, a film, and the nearest originals.
+
+Figures 8 to 17 of the paper in one picture a measure, a row a class. Beside the samples stand the
+training images nearest to them, the closest pairs first: what was memorised would be seen there.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from PIL import Image
+from scipy.special import logsumexp
+
+from sadajem_jax import pictures
+from sadajem_jax.chains import NO_LABEL
+from sadajem_jax.evaluation.figure import Figure
+from sadajem_jax.model import Model
+from sadajem_jax.randomness import row_keys
+
+SHOWN = 100  # images of the large grids
+PER_CLASS = 10  # images of a class in a row
+FILMED = 25  # chains of the film
+NEIGHBOURS = 8  # training images beside a sample
+PAIRS = 10  # samples of each kind that get them
+COMPARED = 1000  # training images that set the scale for densities and distances
+FRAME_SECONDS, LAST_FRAME_SECONDS = 0.15, 1.5
+BLOCK = 1000  # images compared at a time
+SHUFFLE = 20_230_618  # always the same images
+MISSING = -1  # no image of this rank: its class has too few
+
+Found = Iterator[tuple[str, float] | Figure]
+
+
+def evaluate(model: Model, key: jax.Array, num_steps: int | None = None) -> Found:
+    """All numbers and figures of this file.
+
+    Densities are unnormalised log p(x) in nats, batch norm in evaluation mode; chains run as in
+    training.
+
+    Args:
+      model: the model.
+      key: of the new chains.
+      num_steps: their length; by default the life of a buffer row, K / reinit_prob.
+
+    Yields:
+      (name, number) pairs and figures.
+
+    Raises:
+      UserError: if the training images are not to be had.
+    """
+    fresh_key, class_key, film_key = jax.random.split(key, 3)
+    yield from buffer(model)
+    yield from extremes(model)
+    fresh = model.sample(fresh_key, SHOWN, num_steps=num_steps)
+    yield from new_images(model, fresh, model.length(num_steps))
+    yield from class_conditional(model, class_key, num_steps)
+    yield film(model, film_key, num_steps)
+    yield from originals(model, pictures.to_uint8(fresh))
+
+
+def buffer(model: Model) -> Found:
+    """The buffer's first images, its density and confidence, and the training set's density."""
+    real = some(model.training_images.images, COMPARED)
+    yield "samples/training_log_density", float(model.log_density(real).mean())
+    yield "samples/buffer_log_density", float(model.log_density(model.buffer).mean())
+    yield "samples/buffer_confidence", float(model.ood_score(model.buffer, "max_prob").mean())
+    images = pictures.to_uint8(model.buffer[:SHOWN])
+    caption = f"The first {len(images)} of {len(model.buffer):,} images of the replay buffer."
+    yield still("samples_buffer", images, 10, caption, {"images": images})
+
+
+class Ranked(NamedTuple):
+    """Images of each class in the order of a measure: [C, PER_CLASS] indices, or MISSING."""
+
+    highest: np.ndarray
+    lowest: np.ndarray
+
+
+def rank(classes: np.ndarray, values: np.ndarray, num_classes: int, per_class: int) -> Ranked:
+    """The images of the highest and of the lowest value, class by class.
+
+    Args:
+      classes: [N] int.
+      values: [N].
+      num_classes: C.
+      per_class: columns of the result.
+
+    Examples:
+      >>> rank(np.array([0, 0, 1]), np.array([0.1, 0.3, 0.2]), 2, 2).highest.tolist()
+      [[1, 0], [2, -1]]
+    """
+    highest, lowest = np.full((2, num_classes, per_class), MISSING)
+    for c in range(num_classes):
+        members = np.flatnonzero(classes == c)
+        members = members[np.argsort(values[members], kind="stable")]
+        ends = members[::-1][:per_class], members[:per_class]
+        highest[c, : len(ends[0])], lowest[c, : len(ends[1])] = ends
+    return Ranked(highest, lowest)
+
+
+def log_odds(logits: np.ndarray) -> np.ndarray:
+    """Log of p / (1 - p), p = max_y p(y | x): ranks as p does, and never rounds to 1.
+
+    Args:
+      logits: [N, C].
+
+    Returns:
+      [N] float64.
+    """
+    ordered = np.sort(logits.astype(np.float64), axis=-1)
+    return ordered[:, -1] - logsumexp(ordered[:, :-1], axis=-1)
+
+
+def extremes(model: Model) -> Iterator[Figure]:
+    """Per predicted class, the buffer images of highest and lowest p(x) and p(y | x)."""
+    logits, density = model.logits(model.buffer), model.log_density(model.buffer)
+    classes, confidence = logits.argmax(axis=-1), model.ood_score(model.buffer, "max_prob")
+    images = pictures.to_uint8(model.buffer)
+    measures = {"px": ("p(x)", density), "pyx": ("p(y|x)", log_odds(logits))}
+    for short, (symbol, values) in measures.items():
+        ranked = rank(classes, values, model.num_classes, PER_CLASS)
+        for end, rows in ranked._asdict().items():
+            shown = np.where((rows == MISSING)[..., None, None, None], 255, images[rows])
+            shown = shown.reshape(-1, *model.image_shape).astype(np.uint8)
+            caption = (
+                f"Buffer images of the {end} {symbol}, a row a predicted class "
+                f"({names_of(model)}), the most extreme first; blank where a class has too few."
+            )
+            yield still(
+                f"samples_{end}_{short}",
+                shown,
+                PER_CLASS,
+                caption,
+                {
+                    "images": shown,
+                    "rows": rows,
+                    "log_density": np.where(rows == MISSING, np.nan, density[rows]),
+                    "confidence": np.where(rows == MISSING, np.nan, confidence[rows]),
+                },
+            )
+
+
+def names_of(model: Model) -> str:
+    """The classes as rows are numbered: all of a few, the first and last of many."""
+    names = model.class_names
+    return ", ".join(names) if len(names) <= 10 else f"{names[0]} to {names[-1]}, in their order"
+
+
+def new_images(model: Model, images: np.ndarray, num_steps: int) -> Found:
+    """New chains' ends [N, H, W, channels], floats in [-1, 1], and their mean density."""
+    yield "samples/fresh_log_density", float(model.log_density(images).mean())
+    shown = pictures.to_uint8(images)
+    start = model.config.sgld.init
+    caption = f"New images: {len(shown)} chains of {num_steps:,} steps from the {start} start."
+    yield still("samples_fresh", shown, 10, caption, {"images": shown})
+
+
+def class_conditional(model: Model, key: jax.Array, num_steps: int | None) -> Found:
+    """Chains on log p(x, y), a row a class, and the share that the classifier puts there."""
+    labels = np.arange(model.num_classes * PER_CLASS) % model.num_classes  # groups of all classes
+    images = model.sample(key, len(labels), labels, num_steps)
+    predicted = model.predict(images)
+    yield "samples/conditional_log_density", float(model.log_density(images).mean())
+    yield "samples/conditional_accuracy", float((predicted == labels).mean())
+    order = np.argsort(labels, kind="stable")
+    shown = pictures.to_uint8(images[order])
+    caption = (
+        f"Class-conditional images, chains of {model.length(num_steps):,} steps on log p(x, y), a "
+        f"row a class: {names_of(model)}."
+    )
+    yield still(
+        "samples_conditional",
+        shown,
+        PER_CLASS,
+        caption,
+        {"images": shown, "labels": labels[order], "predicted": predicted[order]},
+    )
+
+
+def film(model: Model, key: jax.Array, num_steps: int | None) -> Figure:
+    """Chains as they go, a frame every K steps, as an animated image."""
+    start_key, noise_key = jax.random.split(key)
+    x = model.starts(row_keys(start_key, model.group_size), np.full(model.group_size, NO_LABEL))
+    steps, frames, last = [0], [x[:FILMED]], model.length(num_steps)
+    noise_keys = row_keys(noise_key, model.group_size)
+    for done, moved in model.chain(noise_keys, x, num_steps=num_steps):
+        if done % max(1, model.num_sgld_steps) == 0 or done == last:
+            steps.append(done)
+            frames.append(np.asarray(moved[:FILMED]))
+    images = pictures.to_uint8(np.stack(frames))
+    density = np.stack([model.log_density(frame) for frame in images])
+    arrays = {"images": images, "steps": np.asarray(steps), "log_density": density}
+    caption = f"{images.shape[1]} chains from their start to step {last:,}, a frame every K steps."
+    return Figure(
+        "samples_film", gif([grid(frame, 5) for frame in images]), ".gif", arrays, caption
+    )
+
+
+def originals(model: Model, fresh: np.ndarray) -> Found:
+    """Samples beside the training images nearest to them, and how near they are.
+
+    Distances are L2, all of an image's values in [0, 1]. The scale is that of training images to
+    the nearest *other* training image.
+
+    Args:
+      model: the model.
+      fresh: [N, H, W, channels] uint8, new images.
+    """
+    real, drawn = model.training_images.images, pictures.to_uint8(model.buffer)
+    _, scale = nearest(some(real, COMPARED), real, 2)
+    _, distance = nearest(drawn, real, 1)
+    yield "samples/training_nearest_distance", float(np.median(scale[:, 1]))
+    yield "samples/buffer_nearest_distance", float(np.median(distance))
+    yield "samples/buffer_nearest_distance_min", float(distance.min())
+    closest = drawn[np.argsort(distance[:, 0], kind="stable")[:PAIRS]]
+    queries = np.concatenate([closest, some(drawn, PAIRS), fresh[:PAIRS]])
+    rows, distances = nearest(queries, real, min(NEIGHBOURS, len(real)))
+    shown = np.concatenate([queries[:, None], real[rows]], axis=1)
+    caption = (
+        f"Left a sample, then the training images nearest to it (L2): the {len(closest)} of all "
+        f"{len(drawn):,} buffer images that come nearest to one, {PAIRS} others of the "
+        f"buffer, {len(fresh[:PAIRS])} new ones."
+    )
+    yield still(
+        "samples_nearest",
+        shown.reshape(-1, *model.image_shape),
+        shown.shape[1],
+        caption,
+        {"images": queries, "rows": rows, "distances": distances},
+    )
+
+
+def nearest(queries: np.ndarray, images: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k images nearest to each query, exact: sums of squared bytes are whole numbers.
+
+    Args:
+      queries: [Q, ...] uint8.
+      images: [N, ...] uint8.
+      k: at most N.
+
+    Returns:
+      (indices [Q, k], distances [Q, k]): L2 of values in [0, 1], ascending.
+    """
+    found = [_nearest_of_block(q, images, k) for q in _blocks(queries)]
+    rows, squares = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return rows, np.sqrt(squares) / 255
+
+
+def _nearest_of_block(
+    queries: np.ndarray, images: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(indices [Q, k], squared distances [Q, k]) over blocks of images, the best kept."""
+    q = queries.reshape(len(queries), -1).astype(np.float64)
+    rows, squares = np.zeros((len(q), 0), int), np.zeros((len(q), 0))
+    for number, block in enumerate(_blocks(images)):
+        x = block.reshape(len(block), -1).astype(np.float64)
+        between = (q**2).sum(axis=1)[:, None] - 2 * q @ x.T + (x**2).sum(axis=1)
+        index = np.broadcast_to(number * BLOCK + np.arange(len(x)), between.shape)
+        rows, squares = np.hstack([rows, index]), np.hstack([squares, between])
+        best = np.argsort(squares, axis=1, kind="stable")[:, :k]
+        rows = np.take_along_axis(rows, best, axis=1)
+        squares = np.take_along_axis(squares, best, axis=1)
+    return rows, squares
+
+
+def _blocks(images: np.ndarray) -> Iterator[np.ndarray]:
+    return (images[i : i + BLOCK] for i in range(0, len(images), BLOCK))
+
+
+def some(images: np.ndarray, count: int) -> np.ndarray:
+    """`count` of the images, by chance but always the same; all where there are fewer.
+
+    Not at even steps: training sets come sorted, and the buffer's classes take turns.
+    """
+    order = np.random.default_rng(SHUFFLE).permutation(len(images))
+    return images[np.sort(order[:count])]
+
+
+def grid(images: np.ndarray, columns: int) -> np.ndarray:
+    """Many images [N, H, W, channels] as one, small ones magnified to about 64 pixels."""
+    return pictures.grid(images, columns, scale=max(1, 64 // images.shape[1]))
+
+
+def still(
+    name: str, images: np.ndarray, columns: int, caption: str, arrays: dict[str, np.ndarray]
+) -> Figure:
+    """A PNG figure of images [N, H, W, channels] uint8 in rows."""
+    data = io.BytesIO()
+    Image.fromarray(grid(images, columns)).save(data, format="PNG")
+    return Figure(name, data.getvalue(), ".png", arrays, caption)
+
+
+def gif(frames: list[np.ndarray]) -> bytes:
+    """Frames [H, W, 3] uint8 as an animated image that repeats, and rests on its last frame."""
+    first, *rest = [Image.fromarray(frame) for frame in frames]
+    milliseconds = [int(1000 * FRAME_SECONDS)] * len(rest) + [int(1000 * LAST_FRAME_SECONDS)]
+    data = io.BytesIO()
+    first.save(data, format="GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)
+    return data.getvalue()
