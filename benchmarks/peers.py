@@ -60,6 +60,8 @@ def compare(settings: dict, rounds: int) -> dict:
     """Times the three steps; `settings` are the keyword arguments of every `build`."""
     load = os.getloadavg()[0]
     peers, about = torch_steps(settings)
+    if load > 0.25 * cores():
+        print(f"warning: load average {load:.1f}: the ratios will flatter us", file=sys.stderr)
     ours, _, _ = jax_step.build(**settings)
     seconds = timing.interleave({"ours": ours} | peers, rounds, warmup=2)
     result: dict[str, Any] = {}

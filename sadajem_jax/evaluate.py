@@ -313,23 +313,25 @@ class Progress:
 
     def __init__(self, name: str) -> None:
         self.name, self.images = name, 0
-        self._said = self._start = time.monotonic()
+        self._done = 0  # of this pass
+        self._said = self._now = time.monotonic()
         self._first: tuple[float, int] | None = None  # after the first batch all is compiled
-        self._now, self._done, self._pass_start = self._start, 0, self._start
 
     def __call__(self, done: int, total: int) -> None:
         """Takes how many rows of a pass are done, as `sharded.reporting` calls it."""
-        if done <= self._done:
-            self._done, self._pass_start = 0, self._now
         self.images += done - self._done
-        self._done, self._now = done, time.monotonic()
+        self._done = done if done < total else 0
+        self._now = time.monotonic()
         if self._first is None:
             self._first = self._now, self.images
         if self._now - self._said >= SECONDS_BETWEEN_LINES:
             self._said = self._now
-            left = (self._now - self._pass_start) * (total - done) / done
-            rate = f", {self.rate:,.0f} images/s" if self.rate else ""
-            print(f"{self.name}: {done:,} of {total:,}{rate}, {duration(left)} left", flush=True)
+            print(f"{self.name}: {done:,} of {total:,}{self._outlook(total - done)}", flush=True)
+
+    def _outlook(self, left: int) -> str:
+        if self.rate is None:
+            return ""
+        return f", {self.rate:,.0f} images/s, {duration(left / self.rate)} left"
 
     @property
     def rate(self) -> float | None:

@@ -49,7 +49,7 @@ def test_auroc_is_the_released_one(path: pathlib.Path | None) -> None:
 
 @pytest.mark.parametrize("path", files_with("eval/score"), ids=lambda p: p.stem if p else "none")
 def test_scores_are_the_released_density_and_gradient(path: pathlib.Path | None) -> None:
-    """log p(x) and each image's own gradient norm are the released ones, to float32's accuracy."""
+    """The density and each image's own gradient norm are the released ones, to float32's accuracy."""
     arrays = opened(path)
     m = json.loads(str(arrays["meta"]))
     model = WideResNet(m["depth"], m["width"], m["n_classes"], m["norm"])
@@ -173,7 +173,7 @@ def test_folders_and_npz_files_are_sets(tmp_path: pathlib.Path) -> None:
         assert found.label == name.removesuffix(".npz") and "3 images" in found.note
 
 
-class Faces(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
+class Faces(tfds.core.GeneratorBasedBuilder):
     """A data set as celeb_a: images of another size, and no label."""
 
     VERSION = tfds.core.Version("1.0.0")

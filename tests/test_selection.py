@@ -33,9 +33,7 @@ def test_selects_what_the_released_program_selects(path: pathlib.Path | None, x6
     )
     state_dict = {k.removeprefix("model/"): v for k, v in arrays.items() if k.startswith("model/")}
     images = jnp.asarray(np.moveaxis(arrays["select/buffer"], 1, -1), jnp.float64)
-    logits = np.asarray(
-        jax.jit(model.apply)(torch_checkpoint.from_state_dict(state_dict), images)  # type: ignore
-    )
+    logits = np.asarray(jax.jit(model.apply)(torch_checkpoint.from_state_dict(state_dict), images))
     np.testing.assert_array_equal(logits.argmax(axis=-1), arrays["select/predicted"])
     ratios = [name for name in arrays if name.startswith("select/ratio_")]
     assert ratios
