@@ -1,4 +1,4 @@
-# make demo: train and evaluate on small digits.    make test: all the checks.
+# make demo: train on small digits, then a report with pictures.    make test: all the checks.
 # Both set up everything they need in .venv; a second call installs nothing again.
 
 PYTHON ?= python3
@@ -11,6 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 demo: $(VENV)/.installed
 	$(BIN)/python main.py --config=configs/digits.py --workdir=runs/demo
+	$(BIN)/python main.py --mode=eval --workdir=runs/demo
 
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

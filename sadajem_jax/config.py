@@ -182,5 +182,8 @@ def to_json(config: ml_collections.ConfigDict) -> str:
 
 
 def from_json(text: str) -> ml_collections.ConfigDict:
-    """The inverse of `to_json`."""
-    return ml_collections.ConfigDict(json.loads(text)).lock()
+    """The inverse of `to_json`; fields that have come since get configs/cifar10.py's values."""
+    config = load("configs/cifar10.py")
+    with config.unlocked():
+        config.update(json.loads(text))
+    return config

@@ -157,7 +157,7 @@ def pieces(subject: Subject) -> Iterator[Piece]:
 
 def _accuracy(subject: Subject) -> Iterator[Piece]:
     def run() -> Iterator[Item]:
-        test = test_split(subject.config)
+        test = load_test(subject.config)
         yield from _note_on(test, subject.config)
         yield from _accuracy_of(subject.network, _batch_size(subject.config, test))(
             subject.model.variables, *test, "test"
@@ -170,7 +170,7 @@ def _calibration(subject: Subject) -> Iterator[Piece]:
     config = subject.config
 
     def run() -> Iterator[Item]:
-        test, held_out = test_split(config), _validation_split(config)
+        test, held_out = load_test(config), _validation_split(config)
         yield from _note_on(test, config)
         on = "half of the test images, and judged on the other half"
         if held_out is not None:
@@ -190,15 +190,15 @@ def _ood(subject: Subject) -> Iterator[Piece]:
 
     @functools.cache
     def scores() -> Scores:
-        size = max(1, _batch_size(config, test_split(config)) // GRADIENT_SHARE)
+        size = max(1, _batch_size(config, load_test(config)) // GRADIENT_SHARE)
         return Scores(subject.network, batch_size=size)
 
     @functools.cache  # of the test set: once for all sets
     def inside() -> dict[str, np.ndarray]:
-        return scores()(subject.model.variables, test_split(config).images)
+        return scores()(subject.model.variables, load_test(config).images)
 
     def run(name: str) -> Iterator[Item]:
-        test = test_split(config)
+        test = load_test(config)
         found = ood_sets.load(
             name, config.data.name, len(test.labels), config.data.data_dir or None
         )
@@ -301,7 +301,8 @@ def _summary(name: str, record: dict[str, Any], numbers: dict[str, float]) -> st
     values = ", ".join(f"{key} {value:.4g}" for key, value in short.items())
     rate = record["images_per_second"]
     speed = f", {rate:,.0f} images/s" if rate else ""
-    return f"{name}: {values or 'drawn'} ({duration(record['seconds'])}{speed})"
+    notes = "".join(f"\n  {note}" for note in record["notes"])
+    return f"{name}: {values or 'drawn'} ({duration(record['seconds'])}{speed}){notes}"
 
 
 class Progress:
@@ -434,7 +435,7 @@ def test_metrics(
     config: ml_collections.ConfigDict, network: WideResNet, state: TrainState
 ) -> dict[str, float]:
     """Accuracy (0 to 1) and nll (nats an image) on the test split, as test/accuracy, test/nll."""
-    test = test_split(config)
+    test = load_test(config)
     evaluator = _accuracy_of(network.clone(dtype=jnp.float32), _batch_size(config, test))
     return dict(evaluator(variables(state), *test, "test"))
 
@@ -460,7 +461,7 @@ def _accuracy_of(network: WideResNet, batch_size: int) -> Accuracy:
     return Accuracy(network, batch_size=batch_size)
 
 
-def test_split(config: ml_collections.ConfigDict) -> Images:
+def load_test(config: ml_collections.ConfigDict) -> Images:
     """The test images of the run's data set; read once."""
     return _split(config.data.name, "test", config.data.data_dir or None)
 

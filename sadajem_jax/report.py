@@ -65,10 +65,10 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 caption { text-align: left; padding-bottom: .35rem; }
 th, td { text-align: right; padding: .32rem .8rem; border-bottom: 1px solid var(--line);
   vertical-align: top; }
-th { font-weight: 600; border-bottom: 1.5px solid var(--ink); white-space: nowrap; }
+th { font-weight: 600; border-bottom: 1.5px solid var(--ink); vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; padding-left: .5rem; }
 tr.ours td { background: var(--ours); font-weight: 600; }
-td:first-child { min-width: 9rem; }
+td:first-child { min-width: 13rem; }
 table.two th:nth-child(2), table.two td:nth-child(2) { text-align: left; }
 .figures { display: flex; flex-wrap: wrap; gap: 1.6rem 2rem; align-items: flex-start; }
 figure { margin: 0; max-width: 100%; break-inside: avoid; }
@@ -83,9 +83,13 @@ code { font: .85em ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow
 .columns div::after { content: ""; display: block; clear: both; }
 ul { padding-left: 1.2rem; margin: .5rem 0; } li { margin: .25rem 0; }
 @media (max-width: 40rem) { main { padding: 1.2rem .9rem 3rem; } h1 { font-size: 1.5rem; }
-  th, td { padding: .3rem .5rem; } }
+  th, td { padding: .3rem .5rem; } td:first-child { min-width: 8.5rem; } }
 @media print { body { font-size: 10.5pt; } main { max-width: none; padding: 0; }
-  .scroll { overflow: visible; } h2 { break-after: avoid; } tr { break-inside: avoid; }
+  .scroll { overflow: visible; break-inside: avoid; } .figures { display: block; }
+  figure { margin-bottom: 1rem; } figure.grid { display: inline-block; max-width: 47%;
+  margin-right: 1%; vertical-align: top; }
+  figure img { width: auto; max-width: 100%; max-height: 22cm; }
+  h2, h3, h2 + p, h3 + p { break-after: avoid; } tr { break-inside: avoid; }
   table { font-size: 8.5pt; } th, td { padding: .2rem .45rem; }
   tr.ours td { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 @page { margin: 16mm 14mm; }
@@ -235,6 +239,11 @@ def _cell(value: float | None, form: str = "{:.4g}") -> str:
     return "–" if value is None else form.format(value)
 
 
+def _fid(value: float | None) -> str:
+    """With the paper's decimals: two below 10, one above."""
+    return _cell(value, "{:.1f}" if value and value >= 10 else "{:.2f}")
+
+
 def _ours(run: Run, has: Callable[[str], bool]) -> list[str]:
     """The prefixes of those of our models for which there is a number."""
     return [prefix for prefix in PREFIXES if has(prefix)]
@@ -277,7 +286,7 @@ def _paper_row(row: paper_numbers.Row) -> tuple[str, ...]:
         row.system,
         _cell(row.accuracy, "{:.1f}"),
         _cell(row.inception_score, "{:.2f}"),
-        _cell(row.fid),
+        _fid(row.fid),
     )
 
 
@@ -302,7 +311,7 @@ def _sensitivity(name: str) -> str:
     return "\n".join(
         _table(
             ("", "accuracy, %", "FID"),
-            [("", (r.system, _cell(r.accuracy, "{:.1f}"), _cell(r.fid))) for r in rows],
+            [("", (r.system, _cell(r.accuracy, "{:.1f}"), _fid(r.fid))) for r in rows],
             caption,
         )
         for caption, rows in tables
@@ -328,7 +337,7 @@ def _detection(run: Run) -> str:
     if not labels:
         return ""
     paper = paper_numbers.OOD_AUROC.get(run.config["data"]["name"], {})
-    tables = [_auroc_table(run, score, labels, rows) for score, rows in paper.items()]
+    tables = [_auroc_table(run, score, rows) for score, rows in paper.items()]
     notes = [n for label in labels for n in run.pieces.get(f"ood/{label}", {}).get("notes", [])]
     items = "".join(f"<li>{_text(note)}</li>" for note in dict.fromkeys(notes))
     return (
@@ -338,19 +347,16 @@ def _detection(run: Run) -> str:
     )
 
 
-def _auroc_table(
-    run: Run, score: str, labels: list[str], paper: Mapping[str, tuple[float | None, ...]]
-) -> str:
-    columns = [*labels, *(n for n in paper_numbers.OOD_SETS if paper and n not in labels)]
+def _auroc_table(run: Run, score: str, paper: Mapping[str, tuple[float | None, ...]]) -> str:
     rows: list[tuple[str, Sequence[str]]] = []
     for prefix in _ours(run, lambda p: any(key.startswith(f"{p}ood/") for key in run.metrics)):
-        values = [run.metrics.get(f"{prefix}ood/{label}/{score}/auroc") for label in columns]
+        keys = [f"{prefix}ood/{label}/{score}/auroc" for label in paper_numbers.OOD_SETS]
+        values = [run.metrics.get(key) for key in keys]
         cells = [_cell(value, "{:.3f}") for value in values]
         rows.append(("ours", (_our_name(run, prefix, "ood/"), *cells)))
     for system, theirs in paper.items():
-        at = dict(zip(paper_numbers.OOD_SETS, theirs, strict=True))
-        rows.append(("", (system, *(_cell(at.get(label), "{:.2f}") for label in columns))))
-    header = ("", *(_set_column(run, label) for label in columns))
+        rows.append(("", (system, *(_cell(value, "{:.2f}") for value in theirs))))
+    header = ("", *(_set_column(run, label) for label in paper_numbers.OOD_SETS))
     return _table(header, rows, f"AUROC of the score {SCORES[score]}")
 
 
@@ -409,21 +415,23 @@ def _figures(run: Run) -> str:
 def _figure(run: Run, name: str, record: Mapping[str, Any], figure: Mapping[str, str]) -> str:
     path = run.workdir / figure["file"]
     source = base64.b64encode(path.read_bytes()).decode()
-    caption = f"{figure['caption']} ({_behind(record)})"
+    notes = " ".join(note for note in record["notes"] if "official" in note)
+    caption = f"{figure['caption']} {notes} ({_behind(record)})"
+    width, kind = _width(path)
     return (
-        f'<figure style="width: {_width(path)}px"><img alt="{_text(figure["caption"])}" '
+        f'<figure{_class(kind)} style="width: {width}px"><img alt="{_text(figure["caption"])}" '
         f'src="data:{MIME[path.suffix]};base64,{source}">'
         f"<figcaption>{_text(caption)} Arrays: <code>{_text(path.with_suffix('.npz').name)}</code>"
         "</figcaption></figure>"
     )
 
 
-def _width(path: pathlib.Path) -> int:
-    """Of a picture in the page's pixels: a plot's inches; a grid of images fits twice in a row."""
+def _width(path: pathlib.Path) -> tuple[int, str]:
+    """In the page's pixels, and the class: plots have their inches, grids fit twice in a row."""
     with Image.open(path) as picture:
         if "dpi" in picture.info:
-            return round(picture.width * 96 / picture.info["dpi"][0])
-        return min(picture.width, GRID_WIDTH)
+            return round(picture.width * 96 / picture.info["dpi"][0]), ""
+        return min(picture.width, GRID_WIDTH), "grid"
 
 
 def _behind(record: Mapping[str, Any]) -> str:

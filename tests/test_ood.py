@@ -49,7 +49,7 @@ def test_auroc_is_the_released_one(path: pathlib.Path | None) -> None:
 
 @pytest.mark.parametrize("path", files_with("eval/score"), ids=lambda p: p.stem if p else "none")
 def test_scores_are_the_released_density_and_gradient(path: pathlib.Path | None) -> None:
-    """The density and each image's own gradient norm are the released ones, to float32's accuracy."""
+    """The density and each image's own gradient norm are the released ones in float32."""
     arrays = opened(path)
     m = json.loads(str(arrays["meta"]))
     model = WideResNet(m["depth"], m["width"], m["n_classes"], m["norm"])

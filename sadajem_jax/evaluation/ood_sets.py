@@ -60,6 +60,8 @@ def label_of(name: str) -> str:
 
 def check_name(name: str) -> str | None:
     """None if `name` can be a set, else what is wrong; looks at no image."""
+    if not label_of(name):
+        return f"{name!r}"
     if name in NAMES or "/" in name or name.endswith(".npz"):
         return None
     builders = _builders()
