@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -110,8 +111,11 @@ def run_config(workdir: pathlib.Path, overrides: Mapping[str, str]) -> ml_collec
     path = workdir / "config.json"
     if not path.is_file():
         raise UserError(f"expected the folder of a run, found no config.json in {workdir}")
-    made = config_files.from_json(path.read_text())
-    own = f"configs/{made.data.name}.py"
+    try:
+        made = json.loads(path.read_text())
+        own = f"configs/{made['data']['name']}.py"
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no config of a run, restore it: {error}") from error
     config = config_files.load(own if own in config_files.shipped() else "configs/cifar10.py")
     with config.unlocked():
         config.update(made)

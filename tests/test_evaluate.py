@@ -232,9 +232,12 @@ def test_mistakes_are_one_line(
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: pathlib.Path) -> None:
-    """Without a config.json there is nothing to evaluate."""
+    """Without a config.json, or with one that is none, there is nothing to evaluate."""
     assert run(tmp_path / "nowhere") == 2
     assert not (tmp_path / "nowhere").exists()
+    for text in ("{", "{}", "[]"):
+        (tmp_path / "config.json").write_text(text)
+        assert run(tmp_path) == 2
 
 
 def test_evaluation_is_in_float32(tmp_path: pathlib.Path) -> None:
