@@ -19,10 +19,10 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.depth = 10
     config.model.width = 2
     config.buffer.size = 1000
-    config.train.num_steps = 1500
+    config.train.num_steps = 500
     config.train.batch_size_px = 32
     config.train.batch_size_label = 64
-    config.checkpoint.every_steps = 500
-    config.log.samples_every_steps = 500
+    config.checkpoint.every_steps = 250
+    config.log.samples_every_steps = 250
     config.eval.ood = "photographs,inverted_digits,uniform_noise,gaussian_noise"
     return config

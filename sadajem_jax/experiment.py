@@ -154,20 +154,26 @@ def chain_starts(config: ml_collections.ConfigDict, data: Dataset, labels: np.nd
     )
 
 
-def _uniform(shape: tuple[int, ...], keys: jax.Array, size: int) -> jax.Array:
-    return informative_init.uniform(keys, shape, size)
+def _uniform(shape: tuple[int, ...], keys: jax.Array, count: int) -> jax.Array:
+    del count  # rows beyond it are cheap, and never read
+    return informative_init.uniform(keys, shape)
 
 
 def _fill_uniform(draw: FreshRows, keys: jax.Array) -> jax.Array:
     return draw(keys, len(keys))
 
 
-def _informative(grouped: informative_init.ClassImages, keys: jax.Array, size: int) -> jax.Array:
+def _informative(grouped: informative_init.ClassImages, keys: jax.Array, count: int) -> jax.Array:
     """Fresh rows of classes drawn uniformly, each by its own key."""
+    make, classes = _classes(keys, num_classes=len(grouped.counts))
+    return informative_init.class_gaussian(make, np.asarray(classes)[:count], grouped, len(keys))
+
+
+@functools.partial(jax.jit, static_argnames="num_classes")
+def _classes(keys: jax.Array, *, num_classes: int) -> tuple[jax.Array, jax.Array]:
+    """(keys [M] to make the rows with, classes [M])."""
     pick, make = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-    num_classes = len(grouped.counts)
-    classes = jax.vmap(lambda key: jax.random.randint(key, (), 0, num_classes))(pick)
-    return informative_init.class_gaussian(make, np.asarray(classes), grouped, size)
+    return make, jax.vmap(lambda key: jax.random.randint(key, (), 0, num_classes))(pick)
 
 
 def _fill_informative(grouped: informative_init.ClassImages, keys: jax.Array) -> jax.Array:

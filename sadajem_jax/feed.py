@@ -19,7 +19,7 @@ from sadajem_jax.randomness import Purpose, row_keys, step_key
 from sadajem_jax.train_step import Feed
 
 FreshRows = Callable[[jax.Array, int], jax.Array]
-"""keys [M], size >= M -> [size, H, W, channels]: the chosen initialisation."""
+"""keys [M], count <= M -> [M, H, W, channels], of which the first `count` are asked for."""
 
 
 class Stream(NamedTuple):
@@ -78,7 +78,7 @@ class Feeder:
         self.fresh_rows, self.window = fresh_rows, window
         self.capacity = capacity(window, px.batch_size, reinit_prob)
         self._due = jax.jit(functools.partial(_due, px.batch_size, window, reinit_prob))
-        self._keys = jax.jit(functools.partial(_fresh_keys, px.batch_size, window))
+        self._keys = jax.jit(_fresh_keys)
 
     def feed(self, step: int) -> tuple[Feed, int]:
         """(feed, end): the feed that covers step, good for the steps up to (not including) end."""
@@ -89,8 +89,14 @@ class Feeder:
         steps, rows = np.nonzero(due)
         fresh_row = np.full(due.shape, -1, np.int32)
         fresh_row[steps, rows] = np.arange(len(steps))
-        keys = self._keys(self.key, start)[steps, rows]
-        return self._assemble(start, fresh_row, self.fresh_rows(keys, self.capacity)), start + end
+        fresh = self.fresh_rows(self._keys_of(start, steps, rows), len(steps))
+        return self._assemble(start, fresh_row, fresh), start + end
+
+    def _keys_of(self, start: int, steps: np.ndarray, rows: np.ndarray) -> jax.Array:
+        """[capacity] keys of the rows due, the rest padding: a shape that never changes."""
+        places = np.zeros((2, self.capacity), np.int32)
+        places[:, : len(steps)] = steps, rows
+        return self._keys(self.key, start, *places)
 
     def _assemble(self, start: int, fresh_row: np.ndarray, fresh: jax.Array) -> Feed:
         steps = range(start, start + self.window)
@@ -142,10 +148,12 @@ def _due(
     return jax.vmap(of_step)(start + jnp.arange(window))
 
 
-def _fresh_keys(batch_size: int, window: int, key: jax.Array, start: jax.Array) -> jax.Array:
-    """[window, B] keys of the fresh rows."""
+def _fresh_keys(
+    key: jax.Array, start: jax.Array, steps: jax.Array, rows: jax.Array
+) -> jax.Array:
+    """[M] keys of the fresh rows at (start + steps, rows), as `row_keys` gives them."""
 
-    def of_step(step: jax.Array) -> jax.Array:
-        return row_keys(step_key(key, step, Purpose.FRESH), batch_size)
+    def of_row(step: jax.Array, row: jax.Array) -> jax.Array:
+        return jax.random.fold_in(step_key(key, start + step, Purpose.FRESH), row)
 
-    return jax.vmap(of_step)(start + jnp.arange(window))
+    return jax.vmap(of_row)(steps, rows)

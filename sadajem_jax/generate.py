@@ -185,7 +185,7 @@ class Generator:
           UserError: if the training images are needed, and not to be had.
         """
         if self.config.sgld.init == "uniform":
-            return np.asarray(informative_init.uniform(keys, self.image_shape, len(keys)))
+            return np.asarray(informative_init.uniform(keys, self.image_shape))
         fresh, classes = self._informative
         rows = np.zeros((len(keys), *self.image_shape), np.float32)
         asked = np.flatnonzero(labels >= 0)

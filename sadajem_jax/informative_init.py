@@ -68,6 +68,7 @@ def gaussian_rows(keys: jax.Array, images: jax.Array, count: jax.Array) -> jax.A
     """
     belongs = (jnp.arange(images.shape[0]) < count).astype(jnp.float32)
     flat = to_float(images).reshape(images.shape[0], -1)
+    count = count.astype(jnp.float32)
     weight_keys, jitter_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
     w = jax.vmap(lambda key: jax.random.normal(key, belongs.shape))(weight_keys) * belongs
     z = jax.vmap(lambda key: jax.random.normal(key, flat.shape[1:]))(jitter_keys)
@@ -111,7 +112,6 @@ def class_gaussian(keys: jax.Array, classes: np.ndarray, data: ClassImages, size
     return out
 
 
-def uniform(keys: jax.Array, shape: tuple[int, ...], size: int) -> jax.Array:
-    """JEM's start, U(-1, 1): [M] keys -> [size, *shape] float32, rows past M zero."""
-    rows = jax.vmap(lambda key: jax.random.uniform(key, shape, minval=-1, maxval=1))(keys)
-    return jnp.zeros((size, *shape), jnp.float32).at[: len(keys)].set(rows)
+def uniform(keys: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """JEM's start, U(-1, 1): [M] keys -> [M, *shape] float32."""
+    return jax.vmap(lambda key: jax.random.uniform(key, shape, minval=-1, maxval=1))(keys)

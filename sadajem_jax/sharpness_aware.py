@@ -79,7 +79,10 @@ def sam_gradient(
         direction = jax.tree.map(jnp.sign, direction)
         norm, length = jnp.ones(()), jnp.asarray(rho)
     perturbed = jax.tree.map(
-        lambda w, s, d: w + (length * s * d).astype(w.dtype), params, scale, direction
+        lambda w, s, d: w + (length * (s * d).astype(length.dtype)).astype(w.dtype),
+        params,
+        scale,
+        direction,
     )
     result = grad_fn(perturbed)
     sharp, aux = result if has_aux else (result, None)
@@ -138,7 +141,7 @@ def sam(
       Foret et al., Sharpness-Aware Minimization, ICLR 2021. Kwon et al., ASAM, ICML 2021.
       Yang et al., Towards Bridging the Performance Gaps of Joint Energy-based Models, CVPR 2023.
     """
-    if rho < 0:
+    if not rho >= 0:  # NaN as well
         raise ValueError(f"rho must be at least 0, found {rho}")
 
     def init(params: Params) -> SamState:

@@ -14,10 +14,10 @@ from sadajem_jax.randomness import run_key
 BATCH = 6
 
 
-def pixels_of(keys: jax.Array, size: int) -> jax.Array:
+def pixels_of(keys: jax.Array, count: int) -> jax.Array:
     """One-pixel images, each told from all others by its value, a function of its key."""
-    rows = np.zeros((size, 1, 1, 1), np.float32)
-    rows[: len(keys), 0, 0, 0] = np.asarray(jax.random.key_data(keys))[:, 0] / 2**32
+    rows = np.zeros((len(keys), 1, 1, 1), np.float32)
+    rows[:count, 0, 0, 0] = np.asarray(jax.random.key_data(keys))[:count, 0] / 2**32
     return jax.numpy.asarray(rows)
 
 

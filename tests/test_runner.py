@@ -40,9 +40,9 @@ def toy(state: TrainState, feed: Feed, data: Dataset, key: jax.Array) -> tuple[T
     return state.replace(step=state.step + 1, params={"w": w}), metrics
 
 
-def no_pixels(keys: jax.Array, size: int) -> jax.Array:
+def no_pixels(keys: jax.Array, count: int) -> jax.Array:
     """Fresh rows that the toy does not look at."""
-    return jnp.zeros((size, 2, 2, 1))
+    return jnp.zeros((len(keys), 2, 2, 1))
 
 
 class Counted:
