@@ -62,7 +62,9 @@ def get_config() -> ml_collections.ConfigDict:
     train.schedule = "cosine"  # better for SADA-JEM on CIFAR-10 (App. A); else steps
     train.momentum = 0.9
     train.weight_decay = 5e-4
-    train.micro_batches = 1  # parts of a batch done in turn, for small cards; each its own BatchNorm
+    train.micro_batches = (
+        1  # parts of a batch done in turn, for small cards; each its own BatchNorm
+    )
     train.ema_decay = 0.0  # above 0: averages of parameters and statistics are kept beside
     train.max_restarts = 2  # after a divergence, from ever earlier checkpoints
     train.on_divergence = "retry"  # or double_steps: K doubles each time

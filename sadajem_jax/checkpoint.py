@@ -13,9 +13,9 @@ import pathlib
 import zlib
 from typing import Any
 
+import absl.logging
 import jax
 import numpy as np
-import absl.logging
 import orbax.checkpoint as ocp
 
 from sadajem_jax.errors import UserError

@@ -148,9 +148,7 @@ def _due(
     return jax.vmap(of_step)(start + jnp.arange(window))
 
 
-def _fresh_keys(
-    key: jax.Array, start: jax.Array, steps: jax.Array, rows: jax.Array
-) -> jax.Array:
+def _fresh_keys(key: jax.Array, start: jax.Array, steps: jax.Array, rows: jax.Array) -> jax.Array:
     """[M] keys of the fresh rows at (start + steps, rows), as `row_keys` gives them."""
 
     def of_row(step: jax.Array, row: jax.Array) -> jax.Array:

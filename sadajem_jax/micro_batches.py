@@ -20,7 +20,7 @@ def split(tree: Any, parts: int) -> Any:
 
 
 def map_parts(fn: Callable[[Any], Any], parts: Any, *, unroll: bool) -> Any:
-    """fn of each part of `split`, its results stacked; unrolled on the CPU, looped elsewhere."""
+    """Fn of each part of `split`, its results stacked; unrolled on the CPU, looped elsewhere."""
     if not unroll:
         return jax.lax.map(fn, parts)
     results = [fn(jax.tree.map(lambda x, i=i: x[i], parts)) for i in range(_count(parts))]

@@ -48,7 +48,9 @@ def plan(config: ml_collections.ConfigDict) -> None:
     steps, memory, limit = workdirs.expected_steps(config), estimate(config), device_memory()
     fits = "fits" if memory.total <= limit else "does not fit"
     device = jax.devices()[0]
-    print(f"network: WRN-{config.model.depth}-{config.model.width}, {parameters(config):,} parameters")
+    print(
+        f"network: WRN-{config.model.depth}-{config.model.width}, {parameters(config):,} parameters"
+    )
     print(f"step: {step_tflop(config):.4g} TFLOP in {forwards(config):,} forwards of one image")
     print(
         f"memory: about {_gib(memory.total)}, of which {_gib(memory.passes)} for the passes; "
@@ -156,7 +158,11 @@ def measure(config: ml_collections.ConfigDict) -> tuple[float, str]:
     how = "measured"
     if jax.default_backend() == "cpu":
         px = config.buffer.num_shards * config.train.micro_batches
-        small.sgld.num_steps, small.train.batch_size_px, small.train.batch_size_label = 1, px, 2 * px
+        small.sgld.num_steps, small.train.batch_size_px, small.train.batch_size_label = (
+            1,
+            px,
+            2 * px,
+        )
         how = f"scaled from a step with K = 1 and batches of {px} and {2 * px}"
     run = experiment.build(small, _random_images(config))
     return _seconds_per_step(run) * forwards(config) / forwards(small), how
@@ -165,7 +171,8 @@ def measure(config: ml_collections.ConfigDict) -> tuple[float, str]:
 def _seconds_per_step(run: experiment.Experiment) -> float:
     runner, state = Runner(run), run.initial_state()
     block = runner.run(state, 0, 1)  # compiles
-    seconds, step = [], 1
+    seconds: list[float] = []
+    step = 1
     start = time.perf_counter()
     while len(seconds) < 3 and time.perf_counter() - start < 30:
         block = runner.run(block.state, step, step + 1)

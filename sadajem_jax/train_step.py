@@ -211,7 +211,7 @@ def update(
 
 
 def averaged(ema: Any, params: Any, batch_stats: Any, decay: float) -> Any:
-    """decay ema + (1 - decay) new, of parameters and statistics alike; an empty tree stays so."""
+    """Decay ema + (1 - decay) new, of parameters and statistics alike; an empty tree stays so."""
     if not ema:
         return ema
     new = {"params": params, "batch_stats": batch_stats}

@@ -59,7 +59,8 @@ class BatchNorm(nn.Module):
     def _moments(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         count = x.size // x.shape[-1]
         mean = jnp.mean(x, axis=(0, 1, 2))
-        var = jnp.mean(jnp.square(x - mean), axis=(0, 1, 2))
+        # in one pass over x, as Flax does; two passes cost a sixth of a CPU step
+        var = jnp.maximum(jnp.mean(jnp.square(x), axis=(0, 1, 2)) - jnp.square(mean), 0)
         self.sow(MOMENTS, "mean", mean, reduce_fn=_latest, init_fn=_nothing)
         unbiased = var * (count / max(count - 1, 1))
         self.sow(MOMENTS, "var", unbiased, reduce_fn=_latest, init_fn=_nothing)

@@ -6,8 +6,9 @@ import os
 import pathlib
 import tempfile
 
+import jax
+import jax.numpy as jnp
 import ml_collections
-import numpy as np
 
 from sadajem_jax import config as config_files
 from sadajem_jax import data, files, schedule
@@ -85,18 +86,16 @@ def _identity(config: ml_collections.ConfigDict) -> dict[str, object]:
     }
 
 
-def _same_rates(
-    old: ml_collections.ConfigDict, new: ml_collections.ConfigDict, step: int
-) -> bool:
+def _same_rates(old: ml_collections.ConfigDict, new: ml_collections.ConfigDict, step: int) -> bool:
     """Whether both runs have the same learning rates over the steps done, and steps left."""
-    used = np.arange(step)
-    rates = [
-        schedule.learning_rate(c.train.schedule, c.train.learning_rate, expected_steps(c))
-        for c in (old, new)
-    ]
     if expected_steps(new) < step:
         return False
-    return bool(np.array_equal(*[np.asarray([float(rate(s)) for s in used]) for rate in rates]))
+    before, after = (
+        schedule.learning_rate(c.train.schedule, c.train.learning_rate, expected_steps(c))
+        for c in (old, new)
+    )
+    used = jnp.arange(step)
+    return bool(jnp.array_equal(jax.vmap(before)(used), jax.vmap(after)(used)))
 
 
 def expected_steps(config: ml_collections.ConfigDict) -> int:

@@ -36,7 +36,7 @@ def command(workdir: pathlib.Path, **overrides: Any) -> list[str]:
 
 
 def start(argv: list[str]) -> subprocess.Popen[str]:
-    """main in a process of its own."""
+    """Main in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "main.py", *argv],
         cwd=ROOT,
@@ -62,7 +62,7 @@ def final_state(workdir: pathlib.Path) -> Any:
 
 def assert_same_bits(one: Any, other: Any) -> None:
     """Every leaf of two states, bit by bit."""
-    assert jax.tree.structure(one) == jax.tree.structure(other)
+    assert str(jax.tree.structure(one)) == str(jax.tree.structure(other))
     for (path, a), b in zip(
         jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(other), strict=True
     ):

@@ -47,7 +47,7 @@ def test_log_density_rises_on_the_chain(finished: pathlib.Path) -> None:
 
 
 def test_best_is_the_best_on_validation(finished: pathlib.Path) -> None:
-    """W/best holds the model of the highest validation accuracy, and its test numbers stand apart."""
+    """W/best has the model of the highest validation accuracy; its test numbers stand apart."""
     lines = [json.loads(x) for x in (finished / "eval_metrics.jsonl").read_text().splitlines()]
     best = max(lines, key=lambda line: (line["val/accuracy"], -line["step"]))
     metrics = json.loads((finished / "metrics.json").read_text())
@@ -68,7 +68,11 @@ def test_finished_run_prints_its_result(finished: pathlib.Path, capsys: Any) -> 
     settings = json.loads((finished / "config.json").read_text())
     assert settings["train"]["num_steps"] == 90
     argv = runs.command(
-        finished, data__val_size=100, eval__every_epochs=1, train__ema_decay=0.9, train__num_steps=90
+        finished,
+        data__val_size=100,
+        eval__every_epochs=1,
+        train__ema_decay=0.9,
+        train__num_steps=90,
     )
     before = (finished / "train_metrics.jsonl").stat().st_mtime_ns
     assert main.main(argv) == 0
@@ -160,7 +164,7 @@ class Trouble:
 def test_each_retry_goes_one_further_back(
     tmp_path: pathlib.Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Retries begin at the last checkpoint, then at the one before; K doubles; the end is reached."""
+    """Retries begin at the last checkpoint, then one before; K doubles; the end is reached."""
     monkeypatch.setattr(divergence, "check", Trouble(25, 24))
     argv = runs.command(tmp_path, train__on_divergence="double_steps")
     assert main.main(argv) == 0
@@ -173,7 +177,7 @@ def test_each_retry_goes_one_further_back(
 def test_kill_in_a_retry_resumes_the_retry(
     tmp_path: pathlib.Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever ends the process in a retry, the same command goes on with that retry's K and keys."""
+    """Whatever ends the process in a retry, the same command resumes that retry, K and keys."""
 
     class Killed(BaseException):
         pass

@@ -19,7 +19,10 @@ def updated(norm: str, parts: int, *, unroll: bool) -> Any:
     model, tx = WideResNet(10, 1, 3, norm), optax.with_extra_args_support(optax.sgd(0.1))
     keys = jax.random.split(jax.random.key(0), 6)
     images = [jax.random.uniform(k, (4, 8, 8, 1), minval=-1, maxval=1) for k in keys[:3]]
-    batch = train_step.Batch(*images, jnp.array([0, 1, 2, 0]), jax.random.split(keys[3], 4))
+    x_data, x_init, x_label = images
+    noise_keys = jax.random.split(keys[3], 4)
+    labels = jnp.array([0, 1, 2, 0])
+    batch = train_step.Batch(x_data, x_init, x_label, labels, noise_keys)
     config = train_step.StepConfig(
         sgld.Langevin(), 1, unroll, 1, objective.Weights(), 1, False, micro_batches=parts
     )
@@ -41,8 +44,8 @@ def test_with_batch_norm_each_part_has_its_own_moments() -> None:
     whole, halves = updated("batch", 1, unroll=True), updated("batch", 2, unroll=True)
     gap = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), whole.params, halves.params)
     assert max(jax.tree.leaves(gap)) > 1e-5
-    first = [s.batch_stats["layer1_0_bn1"]["mean"] for s in (whole, halves)]
-    np.testing.assert_allclose(*first, atol=0.02)
+    first, second = (s.batch_stats["layer1_0_bn1"]["mean"] for s in (whole, halves))
+    np.testing.assert_allclose(first, second, atol=0.02)
 
 
 def test_mean_over_parts_is_the_mean() -> None:

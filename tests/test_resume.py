@@ -6,7 +6,6 @@ import pathlib
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -35,7 +34,7 @@ LENGTH = 120  # steps: long enough that a signal never comes too late
 
 
 @pytest.fixture(scope="module")
-def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
+def broken(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The workdir of a run killed at steps 5 and 31, then stopped by SIGTERM at 45."""
     workdir = tmp_path_factory.mktemp("broken")
     argv = runs.command(workdir, train__num_steps=LENGTH)
@@ -48,7 +47,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
 
 
 def test_resumes_to_the_bit(broken: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """Killed and stopped at odd steps, a run ends with the bits of an unbroken one, no step twice."""
+    """Killed and stopped at odd steps, a run ends with an unbroken one's bits, no step twice."""
     argv = runs.command(broken, train__num_steps=LENGTH)
     last = runs.start(argv)
     wait_for_step(last, broken, 50)

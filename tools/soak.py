@@ -66,11 +66,17 @@ def command(args: argparse.Namespace, workdir: pathlib.Path) -> list[str]:
         "log.every_steps": 1,
     }
     flags = [f"--config.{name}={value}" for name, value in fields.items()]
-    return [sys.executable, "main.py", "--config=configs/cifar10.py", f"--workdir={workdir}", *flags]
+    return [
+        sys.executable,
+        "main.py",
+        "--config=configs/cifar10.py",
+        f"--workdir={workdir}",
+        *flags,
+    ]
 
 
 def kill_until_done(argv: list[str], kills: int, deadline: float) -> int:
-    """Kills at random moments until `kills` are done, then lets the run end; returns their count."""
+    """Kills at random moments, `kills` times, then lets the run end; returns their count."""
     rng, done = random.Random(0), 0
     while time.monotonic() < deadline:
         process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL)
