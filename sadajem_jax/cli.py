@@ -24,6 +24,8 @@ def run(argv: Sequence[str]) -> int:
         return dispatch(argv)
     except UserError as error:
         return _fail(str(error))
+    except KeyboardInterrupt:  # outside a training, which has its own way to leave
+        return 130
     except OSError as error:  # the disk is full, a folder is gone: nothing of ours to trace
         where = f" ({error.filename})" if error.filename else ""
         return _fail(f"{error.strerror or error}{where}: free or mend it, then run this again")

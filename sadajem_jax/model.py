@@ -86,7 +86,7 @@ def _restore(
     steps = checkpoints.steps() if checkpoints else []
     if checkpoints is None or not steps:
         raise UserError(f"{workdir} holds no checkpoint yet: wait for its first, or train it")
-    like = _blueprint(workdir, config)
+    like = init_from.blueprint(config)
     found: tuple[int, TrainState] | None
     if checkpoint in ("last", "ema"):
         found = checkpoints.restore_last(like)
@@ -99,14 +99,6 @@ def _restore(
         needs = "eval.every_epochs and data.val_size" if checkpoint == "best" else "train.ema_decay"
         raise UserError(f"{workdir} keeps no {checkpoint!r} model: it needs config.{needs} above 0")
     return found
-
-
-def _blueprint(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> TrainState:
-    try:
-        return init_from.blueprint(config)
-    except (AttributeError, KeyError) as error:
-        field = str(error.args[0]).splitlines()[0].strip("\"'")
-        raise UserError(f"{workdir / 'config.json'} is of another version, no {field}") from error
 
 
 def _restore_step(checkpoints: Checkpoints, step: int, like: TrainState) -> tuple[int, TrainState]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -35,15 +36,32 @@ def command(workdir: pathlib.Path, **overrides: Any) -> list[str]:
     return ["--config=configs/digits.py", f"--workdir={workdir}", *flags]
 
 
-def start(argv: list[str]) -> subprocess.Popen[str]:
-    """Main in a process of its own."""
+def start(
+    argv: list[str], *, max_file_bytes: int | None = None, cache: bool = True
+) -> subprocess.Popen[str]:
+    """Runs main in a process of its own.
+
+    Args:
+      argv: its flags.
+      max_file_bytes: no file may grow beyond, if given.
+      cache: whether compiled programs are taken from the cache.
+    """
+    limit = [] if max_file_bytes is None else ["prlimit", f"--fsize={max_file_bytes}"]
     return subprocess.Popen(
-        [sys.executable, "main.py", *argv],
+        [*limit, sys.executable, "main.py", *argv],
         cwd=ROOT,
         text=True,
+        env=os.environ | {"JAX_ENABLE_COMPILATION_CACHE": str(cache).lower()},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """Waits for a process that is to end well; returns what it printed."""
+    out, error = process.communicate()
+    assert process.returncode == 0, error
+    return out
 
 
 def logged_steps(workdir: pathlib.Path) -> list[int]:

@@ -87,7 +87,7 @@ def test_load_says_what_a_missing_kind_of_model_needs(
 
 
 def test_load_refuses_what_is_no_run(workdir: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """No config, a torn config, one of another version, no checkpoint: one line each."""
+    """No config, a torn config, no checkpoint: one line each; an older config is filled up."""
     with pytest.raises(UserError, match=r"no config\.json"):
         sadajem_jax.load(tmp_path)
     config = (workdir / "config.json").read_text()
@@ -100,8 +100,7 @@ def test_load_refuses_what_is_no_run(workdir: pathlib.Path, tmp_path: pathlib.Pa
     older = {name: value for name, value in json.loads(config).items() if name != "sam"}
     (tmp_path / "config.json").write_text(json.dumps(older))
     (tmp_path / "checkpoints").symlink_to(workdir / "checkpoints")
-    with pytest.raises(UserError, match="another version, no sam"):
-        sadajem_jax.load(tmp_path)
+    assert sadajem_jax.load(tmp_path).step == 5  # fields that came since get their values
 
 
 def test_load_ema_takes_the_averages(tmp_path: pathlib.Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
 import signal
 import subprocess
 import time
@@ -55,23 +56,39 @@ def test_resumes_to_the_bit(broken: pathlib.Path, tmp_path: pathlib.Path) -> Non
     error = refused.communicate()[1]
     assert refused.returncode == 2 and error.count("\n") == 1
     assert "another training is running" in error
-    assert last.wait() == 0, last.communicate()
-    whole = runs.start(runs.command(tmp_path, train__num_steps=LENGTH))
-    assert whole.wait() == 0, whole.communicate()
+    runs.finish(last)
+    runs.finish(runs.start(runs.command(tmp_path, train__num_steps=LENGTH)))
     runs.assert_same_bits(runs.final_state(broken), runs.final_state(tmp_path))
     assert runs.logged_steps(broken) == list(range(1, LENGTH + 1))
 
 
 def test_second_signal_leaves_at_once(tmp_path: pathlib.Path) -> None:
     """Two SIGINTs while the program still compiles end it without waiting for the compilation."""
-    process = runs.start(runs.command(tmp_path, sgld__num_steps=12, model__width=2, seed=7))
+    argv = runs.command(tmp_path, sgld__num_steps=12, model__width=2)
+    process = runs.start(argv, cache=False)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("checkpoints/0")):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.01)
+    time.sleep(4)  # by now the step is being compiled, which takes far longer
     process.send_signal(signal.SIGINT)
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     begin = time.monotonic()
-    assert process.wait() == 128 + signal.SIGINT
+    process.communicate()
+    assert process.returncode == 128 + signal.SIGINT
     assert time.monotonic() - begin < 2
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit (util-linux) is missing")
+def test_a_checkpoint_that_cannot_be_written_stops_the_run(tmp_path: pathlib.Path) -> None:
+    """Where the disk takes no more, the run stops in one line, the last good checkpoint intact."""
+    argv = runs.command(tmp_path)
+    assert interrupt(argv, tmp_path, 9, signal.SIGTERM)[0] == 128 + signal.SIGTERM
+    before = runs.final_state(tmp_path)
+    full = runs.start(argv, max_file_bytes=100_000)  # a checkpoint here takes some 700 kB
+    error = full.communicate()[1]
+    assert full.returncode == 2
+    (line,) = [line for line in error.splitlines() if line.startswith("error:")]
+    assert "could not write a checkpoint" in line and "Traceback" not in error
+    runs.assert_same_bits(runs.final_state(tmp_path), before)
