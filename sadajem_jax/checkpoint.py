@@ -66,7 +66,7 @@ class Checkpoints:
         )
         try:
             self._manager.save(step, args=args)
-        except OSError as error:
+        except Exception as error:  # of this write, or of the one before in the background
             raise self._unwritable(error) from error
 
     def wait(self) -> None:
