@@ -12,11 +12,7 @@ by one; each piece's numbers are on the disk before the next begins. What W then
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import functools
-import io
-import json
 import logging
 import os
 import pathlib
@@ -30,7 +26,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from sadajem_jax import __version__, data, files, model, report, validation
+from sadajem_jax import __version__, data, model, report, validation
 from sadajem_jax.checkpoint import checksum
 from sadajem_jax.config_rules import EVAL_PARTS, words
 from sadajem_jax.data import Images
@@ -41,7 +37,9 @@ from sadajem_jax.evaluation.calibration import Calibration
 from sadajem_jax.evaluation.figure import Figure
 from sadajem_jax.evaluation.ood import Scores, compare
 from sadajem_jax.model import Model
+from sadajem_jax.progress import Progress
 from sadajem_jax.randomness import run_key
+from sadajem_jax.records import Records
 from sadajem_jax.run_log import duration
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.wide_resnet import WideResNet
@@ -49,7 +47,6 @@ from sadajem_jax.wide_resnet import WideResNet
 logger = logging.getLogger(__name__)
 
 GRADIENT_SHARE = 4  # a gradient keeps all activations: batches a quarter as large
-SECONDS_BETWEEN_LINES = 10.0
 
 Item = tuple[str, float] | Figure | str
 """What a piece yields: a number by name, a figure, or a note on how to read them."""
@@ -303,127 +300,6 @@ def _summary(name: str, record: dict[str, Any], numbers: dict[str, float]) -> st
     speed = f", {rate:,.0f} images/s" if rate else ""
     notes = "".join(f"\n  {note}" for note in record["notes"])
     return f"{name}: {values or 'drawn'} ({duration(record['seconds'])}{speed}){notes}"
-
-
-class Progress:
-    """Counts the images of a piece, and says every ten seconds how far it is.
-
-    Attributes:
-      images: scored so far, in all passes.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name, self.images = name, 0
-        self._done = 0  # of this pass
-        self._said = self._now = time.monotonic()
-        self._first: tuple[float, int] | None = None  # after the first batch all is compiled
-
-    def __call__(self, done: int, total: int) -> None:
-        """Takes how many rows of a pass are done, as `sharded.reporting` calls it."""
-        self.images += done - self._done
-        self._done = done if done < total else 0
-        self._now = time.monotonic()
-        if self._first is None:
-            self._first = self._now, self.images
-        if self._now - self._said >= SECONDS_BETWEEN_LINES:
-            self._said = self._now
-            print(f"{self.name}: {done:,} of {total:,}{self._outlook(total - done)}", flush=True)
-
-    def _outlook(self, left: int) -> str:
-        if self.rate is None:
-            return ""
-        return f", {self.rate:,.0f} images/s, {duration(left / self.rate)} left"
-
-    @property
-    def rate(self) -> float | None:
-        """Images a second after compilation; None where one batch was all."""
-        if self._first is None or self.images == self._first[1]:
-            return None
-        return (self.images - self._first[1]) / (self._now - self._first[0])
-
-
-class Records:
-    """The numbers of W, where each comes from, and what was done.
-
-    Args:
-      workdir: W.
-    """
-
-    def __init__(self, workdir: pathlib.Path) -> None:
-        self.workdir = workdir
-        self.metrics = workdir / "metrics.json"
-        self.provenance = workdir / "metrics_provenance.json"
-        self.pieces = workdir / "evaluation.json"
-
-    def has(self, name: str, record: dict[str, Any]) -> bool:
-        """Whether a piece was done as `record` says, and all that it left is still there."""
-        old = read_json(self.pieces).get(name)
-        if old is None or "not_computed" in old or any(old.get(k) != record[k] for k in record):
-            return False
-        there, whence = read_json(self.metrics), read_json(self.provenance)
-        shown = all((self.workdir / figure["file"]).exists() for figure in old["figures"])
-        mine = all(whence.get(key, {}).get("part") == name for key in old["metrics"])
-        return shown and mine and all(key in there for key in old["metrics"])
-
-    def write(
-        self, name: str, record: dict[str, Any], numbers: dict[str, float], figures: list[Figure]
-    ) -> None:
-        """Replaces all that an earlier run of the piece left: no old number survives a failure."""
-        keys = ("checkpoint", "step", "checksum", "settings", "notes", "version")
-        source = {"part": name, **{key: record[key] for key in keys}}
-        with _locked(self.workdir):
-            old = read_json(self.pieces)
-            stale = old.get(name, {}).get("metrics", [])
-            record["metrics"] = list(numbers)
-            record["figures"] = [self._write_figure(name, figure) for figure in figures]
-            _update(self.metrics, numbers, stale)
-            _update(self.provenance, dict.fromkeys(numbers, source), stale)
-            files.write_json_atomically(self.pieces, old | {name: record})
-
-    def _write_figure(self, name: str, figure: Figure) -> dict[str, str]:
-        prefix = name.split("/")[0] + "_" if name.startswith(("best/", "ema/")) else ""
-        path = pathlib.Path("figures") / f"{prefix}{figure.name}{figure.suffix}"
-        arrays = io.BytesIO()
-        np.savez_compressed(arrays, allow_pickle=False, **figure.arrays)
-        files.write_bytes_atomically(self.workdir / path, figure.data)
-        files.write_bytes_atomically(self.workdir / path.with_suffix(".npz"), arrays.getvalue())
-        return {"name": figure.name, "file": str(path), "caption": figure.caption}
-
-
-def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """A JSON object; {} where there is no file."""
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
-def _update(path: pathlib.Path, new: dict[str, Any], stale: list[str]) -> dict[str, Any]:
-    old = {key: value for key, value in read_json(path).items() if key not in stale}
-    files.write_json_atomically(path, old | new)
-    return old | new
-
-
-@contextlib.contextmanager
-def _locked(workdir: pathlib.Path) -> Iterator[None]:
-    """Read, merge and replace as one act, where several evaluations share a W."""
-    with open(workdir / ".metrics.lock", "w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def merge_metrics(
-    workdir: pathlib.Path, found: dict[str, Any], source: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Puts `found` on top of W/metrics.json, replaced atomically; returns all of it.
-
-    Args:
-      workdir: W.
-      found: {name: value}.
-      source: what stands under each name in W/metrics_provenance.json; None: nothing does, and
-        what stood there goes, as it spoke of an older number.
-    """
-    with _locked(workdir):
-        whence = dict.fromkeys(found, source) if source else {}
-        _update(workdir / "metrics_provenance.json", whence, list(found))
-        return _update(workdir / "metrics.json", found, [])
 
 
 def variables(state: TrainState) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from sadajem_jax import data, divergence, evaluate, experiment, init_from, plan, validation
+from sadajem_jax import data, divergence, evaluate, experiment, init_from, plan, records, validation
 from sadajem_jax import workdir as workdirs
 from sadajem_jax.checkpoint import Checkpoints
 from sadajem_jax.data import Images
@@ -32,7 +33,6 @@ class Job(NamedTuple):
       workdir: W.
       checkpoints: those of W.
       images: the training images.
-      held_out: the validation images.
       stop: whether a signal asks to leave.
     """
 
@@ -40,7 +40,6 @@ class Job(NamedTuple):
     workdir: pathlib.Path
     checkpoints: Checkpoints
     images: Images
-    held_out: Images
     stop: StopSignal
 
 
@@ -69,8 +68,8 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
         data.check_available(config.data.name, data_dir, "train")
         plan.check_memory(config)
         loaded = data.load(config.data.name, "train", data_dir)
-        images, held_out = validation.hold_out(loaded, config.data.val_size)
-        run(Job(config, workdir, checkpoints, images, held_out, stop))
+        images, _ = validation.hold_out(loaded, config.data.val_size)
+        run(Job(config, workdir, checkpoints, images, stop))
         checkpoints.close()
     return 128 + stop.number if stop() else 0
 
@@ -115,7 +114,8 @@ def attempt(job: Job, retries: Retries) -> tuple[Experiment, TrainState]:
         batch_size=config.train.batch_size_label,
         steps_per_epoch=per_epoch,
     )
-    validator = Validator(config, job.workdir, made.model, job.held_out, per_epoch)
+    light = functools.partial(evaluate.light, config, made.model)
+    validator = Validator(config, job.workdir, light, per_epoch)
     validator.resume(int(state.step), is_retry=int(state.step) == retries.start)
     try:
         state = loop(job, made, state, retries, log, validator)
@@ -183,7 +183,7 @@ def finish(job: Job, made: Experiment, state: TrainState) -> None:
         found |= {"best/train/steps": step}
     speed = typical_speed(job.workdir / "train_metrics.jsonl")
     found |= {"train/steps": made.total_steps, "train/images_per_second": speed}
-    evaluate.merge_metrics(job.workdir, found)
+    records.merge_metrics(job.workdir, found)
     report(job.config, job.workdir)
 
 

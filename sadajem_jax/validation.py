@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import ml_collections
@@ -11,9 +12,7 @@ import numpy as np
 from sadajem_jax import files
 from sadajem_jax.checkpoint import Checkpoints
 from sadajem_jax.data import Images
-from sadajem_jax.evaluation.accuracy import Accuracy
 from sadajem_jax.train_state import TrainState
-from sadajem_jax.wide_resnet import WideResNet
 
 SHUFFLE = 20_230_618  # always the same images, whatever the run's seed
 
@@ -31,15 +30,15 @@ def hold_out(images: Images, val_size: int) -> tuple[Images, Images]:
 
 
 class Validator:
-    """Evaluates on the held-out images every `eval.every_epochs` and keeps the best model.
+    """Evaluates every `eval.every_epochs`, and keeps the best model if images are held out.
 
-    Writes W/eval_metrics.jsonl and, where the accuracy is the highest so far, W/best/.
+    Writes W/eval_metrics.jsonl and, where the validation accuracy is the highest so far, W/best/.
 
     Args:
       config: of the run; `eval.every_epochs` 0 means never.
       workdir: W.
-      model: the network.
-      held_out: the validation images; none: never.
+      light: state -> {name: value}; val/* where images are held out, test/* else: those are to be
+        looked at, and nothing is chosen by them.
       steps_per_epoch: of the labelled stream.
     """
 
@@ -47,28 +46,24 @@ class Validator:
         self,
         config: ml_collections.ConfigDict,
         workdir: pathlib.Path,
-        model: WideResNet,
-        held_out: Images,
+        light: Callable[[TrainState], dict[str, float]],
         steps_per_epoch: int,
     ) -> None:
-        self.images, self.workdir = held_out, workdir
-        self.is_on = len(held_out.labels) > 0 and config.eval.every_epochs > 0
+        self.light, self.workdir = light, workdir
+        self.is_on = config.eval.every_epochs > 0
         self.every_steps = max(1, config.eval.every_epochs * steps_per_epoch)
-        if self.is_on:
-            batch_size = min(config.eval.batch_size, len(held_out.labels))
-            self._accuracy = Accuracy(model, batch_size=batch_size)
-            self.best = Checkpoints(workdir / "best", keep=2)
+        judges = self.is_on and config.data.val_size > 0
+        self.best = Checkpoints(workdir / "best", keep=2) if judges else None
 
     def resume(self, step: int, *, is_retry: bool) -> None:
         """Drops what a run that goes on from `step` will write again.
 
         A plain resume makes the same models again, so a later best stays; a retry does not.
         """
-        if not self.is_on:
-            return
         files.truncate_json_lines(self.workdir / "eval_metrics.jsonl", step)
-        for later in [s for s in self.best.steps() if is_retry and s > step]:
-            self.best.delete(later)
+        if self.best is not None and is_retry:
+            for later in [s for s in self.best.steps() if s > step]:
+                self.best.delete(later)
 
     def next_step(self, step: int) -> int:
         """The next step after `step` that is evaluated; far away if none is."""
@@ -76,16 +71,18 @@ class Validator:
 
     def __call__(self, step: int, state: TrainState) -> None:
         """Evaluates at `step`, logs, and keeps the state if it is the best."""
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        found = dict(self._accuracy(variables, *self.images, "val"))
+        found = self.light(state)
         files.append_json_line(self.workdir / "eval_metrics.jsonl", {"step": step, **found})
-        print(f"step {step:,}  validation accuracy {found['val/accuracy']:.2%}", flush=True)
-        if found["val/accuracy"] > self._best_accuracy():
-            self.best.save(step, state, **{"val/accuracy": found["val/accuracy"]})
+        numbers = "  ".join(f"{name} {value:.4f}" for name, value in found.items())
+        print(f"step {step:,}  {numbers}", flush=True)
+        accuracy = found.get("val/accuracy", -1.0)
+        if self.best is not None and accuracy > self._best_accuracy(self.best):
+            self.best.save(step, state, **{"val/accuracy": accuracy})
 
-    def _best_accuracy(self) -> float:
-        self.best.wait()
-        return max((best_notes(self.best, s) for s in self.best.steps()), default=-1.0)
+    @staticmethod
+    def _best_accuracy(best: Checkpoints) -> float:
+        best.wait()
+        return max((best_notes(best, s) for s in best.steps()), default=-1.0)
 
 
 def best_notes(best: Checkpoints, step: int) -> float:

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 import main
-from sadajem_jax import cli, data, evaluate, experiment
+from sadajem_jax import cli, data, evaluate, experiment, records
 from sadajem_jax import config as config_files
+from sadajem_jax import progress as progress_lines
 from sadajem_jax.errors import UserError
 from sadajem_jax.evaluation import curves
 from tests import models
@@ -136,7 +137,7 @@ def test_other_settings_or_another_checkpoint_are_done(
 
 def test_numbers_that_another_wrote_are_not_taken_for_ours(fresh: pathlib.Path) -> None:
     """After merge_metrics without a source the part is done again, as nothing vouches for them."""
-    evaluate.merge_metrics(fresh, {"test/accuracy": 0.123})
+    records.merge_metrics(fresh, {"test/accuracy": 0.123})
     assert "test/accuracy" not in read(fresh, "metrics_provenance.json")
     assert run(fresh, eval__only="accuracy") == 0
     assert read(fresh, "metrics.json")["test/accuracy"] != 0.123
@@ -266,8 +267,8 @@ def test_progress_counts_all_passes(
 ) -> None:
     """Images of every pass are counted; the rate leaves the first batch, which compiles, out."""
     clock = iter([0.0, 100.0, 101.0, 102.0, 103.0])
-    monkeypatch.setattr(evaluate.time, "monotonic", lambda: next(clock))
-    progress = evaluate.Progress("ood/x")
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    progress = progress_lines.Progress("ood/x")
     for done, total in ((10, 10), (20, 60), (40, 60), (60, 60)):
         progress(done, total)
     assert progress.images == 70 and progress.rate == 20
