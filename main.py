@@ -2,6 +2,9 @@
 
   python main.py --config=configs/cifar10.py --workdir=W     trains, or goes on, then evaluates
   python main.py --config=configs/digits.py                  the same on a laptop, no download
+  python main.py --mode=plan --config=configs/cifar10.py     what a run will take
+  python main.py --mode=eval --workdir=W                     evaluates, and writes a report
+  python main.py --mode=sample --workdir=W --out=x.npz       images for other tools
 
 Any field of the config can be set: --config.sgld.num_steps=5
 """

@@ -11,7 +11,18 @@ import jax
 import ml_collections
 import numpy as np
 
-from sadajem_jax import data, divergence, evaluate, experiment, init_from, plan, records, validation
+from sadajem_jax import config as config_files
+from sadajem_jax import (
+    data,
+    divergence,
+    evaluate,
+    experiment,
+    files,
+    init_from,
+    plan,
+    records,
+    validation,
+)
 from sadajem_jax import workdir as workdirs
 from sadajem_jax.checkpoint import Checkpoints
 from sadajem_jax.data import Images
@@ -60,13 +71,15 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     data_dir = config.data.data_dir or None
     with training_lock(workdir), StopSignal() as stop:
         checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
-        last = max(checkpoints.steps(), default=0)
-        workdirs.claim(workdir, config, last)
+        last = max(checkpoints.steps(), default=None)
+        if last is not None:
+            workdirs.check_same_run(workdir, config, last)
         if last == workdirs.expected_steps(config) and is_evaluated(workdir, last):
             report(config, workdir)
             return 0
         data.check_available(config.data.name, data_dir, "train")
         plan.check_memory(config)
+        files.write_text_atomically(workdir / "config.json", config_files.to_json(config))
         loaded = data.load(config.data.name, "train", data_dir)
         images, _ = validation.hold_out(loaded, config.data.val_size)
         run(Job(config, workdir, checkpoints, images, stop))
@@ -116,7 +129,8 @@ def attempt(job: Job, retries: Retries) -> tuple[Experiment, TrainState]:
     )
     light = functools.partial(evaluate.light, config, made.model)
     validator = Validator(config, job.workdir, light, per_epoch)
-    validator.resume(int(state.step), is_retry=int(state.step) == retries.start)
+    is_retry = retries.restarts > 0 and int(state.step) == retries.start
+    validator.resume(int(state.step), is_retry=is_retry)
     try:
         state = loop(job, made, state, retries, log, validator)
     finally:

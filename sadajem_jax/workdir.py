@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from sadajem_jax import config as config_files
-from sadajem_jax import data, files, schedule
+from sadajem_jax import data, schedule
 from sadajem_jax.errors import UserError
 
 FREE = ("data.data_dir", "deterministic")  # change where a run computes, not what
@@ -37,13 +37,13 @@ def prepare(workdir: pathlib.Path) -> None:
         ) from error
 
 
-def claim(workdir: pathlib.Path, config: ml_collections.ConfigDict, step: int) -> None:
-    """Writes W/config.json, if the run that is there may go on with this config.
+def check_same_run(workdir: pathlib.Path, config: ml_collections.ConfigDict, step: int) -> None:
+    """Refuses to go on with the run that is there, if this config asks for another one.
 
     Args:
       workdir: W.
       config: what is asked for.
-      step: of the last checkpoint there, 0 if none.
+      step: of the last checkpoint there.
 
     Raises:
       UserError: names the fields that define the result and differ, old and new.
@@ -51,7 +51,6 @@ def claim(workdir: pathlib.Path, config: ml_collections.ConfigDict, step: int) -
     path = workdir / "config.json"
     if path.exists():
         check_identity(config_files.from_json(path.read_text()), config, step, workdir)
-    files.write_text_atomically(path, config_files.to_json(config))
 
 
 def check_identity(
@@ -60,7 +59,7 @@ def check_identity(
     """Compares only what defines the result; data_dir, logging, cadences and eval.* are free.
 
     Raises:
-      UserError: as `claim`.
+      UserError: as `check_same_run`.
     """
     before, after = _identity(old), _identity(new)
     differ = [name for name in after if before.get(name) != after[name]]

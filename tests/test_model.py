@@ -280,10 +280,10 @@ def test_sampling_is_the_chain_of_training(model: Model, num_steps: int) -> None
 
 
 def test_the_cut_into_blocks_changes_nothing(model: Model) -> None:
-    """Five steps as 5, 2 + 2 + 1 or one by one are the same chain, noise included."""
+    """Five steps as 5, 2 + 2 + 1 or one by one are the same chain to rounding, noise included."""
     found = [noisy(model, k).sample(KEY, 8, num_steps=5) for k in (5, 2, 1)]
-    np.testing.assert_allclose(found[1], found[0], atol=1e-5)
-    np.testing.assert_allclose(found[2], found[0], atol=1e-5)
+    np.testing.assert_allclose(found[1], found[0], atol=1e-4)
+    np.testing.assert_allclose(found[2], found[0], atol=1e-4)
 
 
 def test_chains_live_as_long_as_buffer_rows(model: Model) -> None:
