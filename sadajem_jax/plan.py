@@ -19,6 +19,7 @@ from sadajem_jax.runner import Runner
 # Bytes that a pass keeps, over the bytes of the convolutions' outputs. XLA's own analysis of the
 # compiled CPU step gave 2.5 to 2.8 for WRN-10-1, 10-4 and 16-4 at several batches.
 KEPT = 2.7
+SCALED_TFLOP = 0.2  # a larger step takes a CPU long: a smaller one is timed in its place
 REFUSE = 0.8  # a run is refused only where even this share of the estimate does not fit
 
 
@@ -156,7 +157,7 @@ def measure(config: ml_collections.ConfigDict) -> tuple[float, str]:
     """
     small = ml_collections.ConfigDict(config.to_dict())
     how = "measured"
-    if jax.default_backend() == "cpu":
+    if jax.default_backend() == "cpu" and step_tflop(config) > SCALED_TFLOP:
         px = config.buffer.num_shards * config.train.micro_batches
         small.sgld.num_steps, small.train.batch_size_px, small.train.batch_size_label = (
             1,
