@@ -179,7 +179,8 @@ def _classes(keys: jax.Array, *, num_classes: int) -> tuple[jax.Array, jax.Array
 def _fill_informative(grouped: informative_init.ClassImages, keys: jax.Array) -> jax.Array:
     """A buffer with the same number of images a class, the classes taking turns."""
     classes = np.arange(len(keys)) % len(grouped.counts)
-    return informative_init.class_gaussian(keys, classes, grouped, len(keys))
+    chunk = informative_init.FILL_CHUNK
+    return informative_init.class_gaussian(keys, classes, grouped, len(keys), chunk)
 
 
 def feeder(

@@ -21,7 +21,9 @@ import numpy as np
 from sadajem_jax.augment import to_float
 
 JITTER_STD = 0.01  # its square is the 1e-4 that the released code adds to the covariances' diagonal
-CHUNK = 16  # rows of one class made together: the images are read once for all of them
+# Rows of one class made together: the images are read once for all of them.
+CHUNK = 16  # of the few that fall due in a feed
+FILL_CHUNK = 128  # of a whole buffer
 
 
 class ClassImages(NamedTuple):
@@ -88,7 +90,9 @@ def _fill(
     return out.at[places].set(rows, mode="drop")
 
 
-def class_gaussian(keys: jax.Array, classes: np.ndarray, data: ClassImages, size: int) -> jax.Array:
+def class_gaussian(
+    keys: jax.Array, classes: np.ndarray, data: ClassImages, size: int, chunk: int = CHUNK
+) -> jax.Array:
     """Rows of the informative initialisation.
 
     Args:
@@ -96,6 +100,7 @@ def class_gaussian(keys: jax.Array, classes: np.ndarray, data: ClassImages, size
       classes: [M] int, the class of each row.
       data: the training images.
       size: rows of the result, at least M; the rest stays zero, so that its shape need not change.
+      chunk: rows of a class made together.
 
     Returns:
       [size, H, W, channels] float32 in [-1, 1].
@@ -103,11 +108,11 @@ def class_gaussian(keys: jax.Array, classes: np.ndarray, data: ClassImages, size
     out = jnp.zeros((size, *data.images.shape[1:]), jnp.float32)
     for c in np.unique(classes):
         members = np.flatnonzero(classes == c)
-        for start in range(0, len(members), CHUNK):
-            chunk = members[start : start + CHUNK]
-            places = np.full(CHUNK, size)
-            places[: len(chunk)] = chunk
-            picked = keys[np.resize(chunk, CHUNK)]
+        for start in range(0, len(members), chunk):
+            part = members[start : start + chunk]
+            places = np.full(chunk, size)
+            places[: len(part)] = part
+            picked = keys[np.resize(part, chunk)]
             out = _fill(out, picked, jnp.asarray(places), data, jnp.asarray(c))
     return out
 
