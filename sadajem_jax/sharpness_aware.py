@@ -21,8 +21,8 @@ class SamInfo(NamedTuple):
     """What the ascent step measured.
 
     Attributes:
-      norm: scalar, the norm that it divided by: of g, of |theta| g (adaptive), or the largest
-        magnitude's stand-in 1 where p is infinity.
+      norm: scalar, the norm that it divided by: of g, or of |theta| g (adaptive); 1 where p is
+        infinity, which divides by none.
       perturbed: the parameters at theta + eps.
     """
 
