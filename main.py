@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from sadajem_jax.cli import run
+from sadajem_jax.cli.main import run
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,9 +17,10 @@ import time
 import jax
 
 from benchmarks import timing
-from sadajem_jax import config as config_files
-from sadajem_jax import data, experiment
+from sadajem_jax.cli import config as config_files
+from sadajem_jax.data import sets as data
 from sadajem_jax.randomness import row_keys
+from sadajem_jax.training import experiment
 
 
 def main() -> None:

@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sadajem_jax import config as config_files
-from sadajem_jax import experiment
-from sadajem_jax.data import Images
-from sadajem_jax.experiment import Experiment
+from sadajem_jax.cli import config as config_files
+from sadajem_jax.data.sets import Images
 from sadajem_jax.train_step import looped
+from sadajem_jax.training import experiment
+from sadajem_jax.training.experiment import Experiment
 
 NUM_IMAGES, NUM_CLASSES = 10_000, 10
 

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from benchmarks import flags, jax_step, timing
-from sadajem_jax import flops
+from sadajem_jax.cli import flops
 
 
 def peak_bytes(memory_analysis: Any | None) -> int | None:

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from sadajem_jax import config as config_files
-from sadajem_jax import data, experiment
-from sadajem_jax.checkpoint import Checkpoints
-from sadajem_jax.model import Model
+from sadajem_jax.cli import config as config_files
+from sadajem_jax.data import sets as data
+from sadajem_jax.inference.model import Model
+from sadajem_jax.training import experiment
+from sadajem_jax.workdir.checkpoint import Checkpoints
 
 TINY = {
     "model.width": 1,

@@ -12,10 +12,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from sadajem_jax import config, init_from
-from sadajem_jax.checkpoint import Checkpoints
+from sadajem_jax.cli import config
+from sadajem_jax.training import init_from
+from sadajem_jax.workdir.checkpoint import Checkpoints
+from tests import places
 
-ROOT = pathlib.Path(__file__).parents[1]
 TINY = {
     "train.num_steps": 40,
     "train.batch_size_px": 8,
@@ -49,7 +50,7 @@ def start(
     limit = [] if max_file_bytes is None else ["prlimit", f"--fsize={max_file_bytes}"]
     return subprocess.Popen(
         [*limit, sys.executable, "main.py", *argv],
-        cwd=ROOT,
+        cwd=places.ROOT,
         text=True,
         env=os.environ | {"JAX_ENABLE_COMPILATION_CACHE": str(cache).lower()},
         stdout=subprocess.PIPE,

@@ -2,9 +2,7 @@
 
 import importlib.util
 import json
-import os
 import types
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,7 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks import jax_step, peers, step_time, timing
-from sadajem_jax import flops
+from sadajem_jax.cli import flops
+from tests import places
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="torch, an optional extra, is not installed"
@@ -172,17 +171,6 @@ def test_build_runs_the_trainers_step(monkeypatch):
 # --- PyTorch's step against the released program --------------------------------------------------
 
 
-def golden_files():
-    """The golden files of training steps, chosen by their keys; none at all is a failure."""
-    folder = Path(os.environ.get("SADAJEM_GOLDEN_DIR", Path(__file__).parent / "golden"))
-    found = []
-    for path in sorted(folder.glob("*.npz")):
-        with np.load(path) as arrays:
-            if "step0/sgld" in arrays.files:
-                found.append(path)
-    return found or [folder / "no-golden-file.npz"]
-
-
 def close(found, expected, what, tolerance=1e-6):
     """Asserts a relative error, against the array's largest magnitude, of at most `tolerance`."""
     scale = np.abs(expected).max()
@@ -262,10 +250,12 @@ def snapshot(model):
 
 @needs_torch
 @pytest.mark.parametrize("layout", ["contiguous_format", "channels_last"])
-@pytest.mark.parametrize("path", golden_files(), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", places.golden_files("step0/sgld"), ids=lambda p: p.stem if p else "none"
+)
 def test_torch_step_reproduces_the_released_program(path, layout):
     """In float64 both forms give the released chain, losses, parameters and running statistics."""
-    assert path.exists(), f"no golden file with training steps in {path.parent}"
+    assert path is not None, f"no golden file with training steps in {places.GOLDEN}"
     with np.load(path) as golden:
         meta = json.loads(str(golden["meta"]))
         model, optimizer = golden_model(golden, meta, layout)

@@ -1,13 +1,11 @@
 """Against what the released program computed, in float64.
 
-`SADAJEM_GOLDEN_DIR` may name another folder of files of the same layout; files are told by their
-keys. A missing or empty folder fails.
+Files are told by their keys; a missing or empty folder fails.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 from typing import Any
 
@@ -17,19 +15,13 @@ import numpy as np
 import optax
 import pytest
 
-from sadajem_jax import energy, objective, sgld, sharpness_aware, torch_checkpoint, train_step
+from sadajem_jax import energy, objective, sgld, sharpness_aware, train_step
+from sadajem_jax.inference import torch_checkpoint
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.wide_resnet import WideResNet
+from tests import places
 
-FOLDER = pathlib.Path(
-    os.environ.get("SADAJEM_GOLDEN_DIR", pathlib.Path(__file__).parent / "golden")
-)
 RTOL = 1e-6
-
-
-def training_files() -> list[pathlib.Path]:
-    """Files of the folder that hold a training step."""
-    return [path for path in sorted(FOLDER.glob("*.npz")) if "step0/x_data" in np.load(path).files]
 
 
 class Golden:
@@ -109,14 +101,13 @@ def assert_trees_close(ours: Any, theirs: Any, what: str) -> None:
         assert_close(mine, leaf, f"{what}{jax.tree_util.keystr(path)}")
 
 
-FILES: list[pathlib.Path | None] = [*training_files()]
-
-
-@pytest.fixture(params=FILES or [None], ids=lambda path: path.stem if path else "none")
+@pytest.fixture(
+    params=places.golden_files("step0/x_data"), ids=lambda path: path.stem if path else "none"
+)
 def golden(request: pytest.FixtureRequest) -> Any:
     """Every file of the folder in turn, in double precision; none is a failure."""
     if request.param is None:
-        pytest.fail(f"expected *.npz with training steps in {FOLDER}, found none")
+        pytest.fail(f"expected *.npz with training steps in {places.GOLDEN}, found none")
     with jax.enable_x64(True):
         yield Golden(request.param)
 

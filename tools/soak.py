@@ -22,8 +22,9 @@ import time
 import jax
 import numpy as np
 
-from sadajem_jax import config, init_from
-from sadajem_jax.checkpoint import Checkpoints
+from sadajem_jax.cli import config
+from sadajem_jax.training import init_from
+from sadajem_jax.workdir.checkpoint import Checkpoints
 
 ROOT = pathlib.Path(__file__).parents[1]
 

@@ -11,7 +11,7 @@ import scipy.optimize
 import scipy.special
 
 from sadajem_jax import augment
-from sadajem_jax.errors import UserError
+from sadajem_jax.console.errors import UserError
 from sadajem_jax.evaluation import curves
 from sadajem_jax.evaluation.figure import Figure
 from sadajem_jax.evaluation.sharded import ShardedRows

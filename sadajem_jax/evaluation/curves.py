@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sadajem_jax.errors import UserError
+from sadajem_jax.console.errors import UserError
 from sadajem_jax.evaluation.figure import Figure
 
 if TYPE_CHECKING:

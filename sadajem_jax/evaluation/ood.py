@@ -11,7 +11,7 @@ import numpy as np
 import scipy.special
 
 from sadajem_jax import augment, energy
-from sadajem_jax.errors import UserError
+from sadajem_jax.console.errors import UserError
 from sadajem_jax.evaluation import curves
 from sadajem_jax.evaluation.figure import Figure
 from sadajem_jax.evaluation.sharded import ShardedRows

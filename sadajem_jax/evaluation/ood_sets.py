@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sadajem_jax import data, pictures
-from sadajem_jax.data import DataError, DatasetSpec
+from sadajem_jax.data import sets as data
+from sadajem_jax.data.sets import DataError, DatasetSpec
+from sadajem_jax.inference import pictures
 
 INTERPOLATED = "_interpolated"
 NAMES = (

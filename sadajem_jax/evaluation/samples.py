@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 from scipy.special import logsumexp
 
-from sadajem_jax import pictures
-from sadajem_jax.chains import NO_LABEL
 from sadajem_jax.evaluation.figure import Figure
-from sadajem_jax.model import Model
+from sadajem_jax.inference import pictures
+from sadajem_jax.inference.chains import NO_LABEL
+from sadajem_jax.inference.model import Model
 from sadajem_jax.randomness import row_keys
 
 SHOWN = 100  # images of the large grids

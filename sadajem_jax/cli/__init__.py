@@ -1,0 +1,1 @@
+"""The command line: flags, config files and their rules, and the modes."""

@@ -1,0 +1,189 @@
+"""What a config's fields may be: a table, and the few rules that tie fields together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import ml_collections
+
+from sadajem_jax.cli.config import flat, nearest, nearest_field
+from sadajem_jax.console.errors import UserError
+from sadajem_jax.data import sets as data
+from sadajem_jax.evaluation import ood_sets
+from sadajem_jax.training import schedule
+
+
+class Rule(NamedTuple):
+    """A field's type, a test of its value, and the words for what passes."""
+
+    kind: type
+    test: Callable[[Any], bool]
+    allowed: str
+
+
+def _at_least(low: int) -> Rule:
+    return Rule(int, lambda v: v >= low, f"a whole number, at least {low}")
+
+
+def _number(low: float, *, above: bool = False) -> Rule:
+    words = f"a finite number {'above' if above else 'at least'} {low:g}"
+    return Rule(float, lambda v: math.isfinite(v) and (v > low if above else v >= low), words)
+
+
+def _one_of(*words: str) -> Rule:
+    return Rule(str, lambda v: v in words, " or ".join(words))
+
+
+EVAL_PARTS = ("accuracy", "calibration", "ood", "samples", "curves")
+_BOOL = Rule(bool, lambda v: True, "True or False")
+_TEXT = Rule(str, lambda v: True, "text")
+
+RULES: dict[str, Rule] = {
+    "seed": Rule(int, lambda v: 0 <= v < 2**31, "a whole number from 0 to 2^31 - 1"),
+    "deterministic": _BOOL,
+    "init_from": _TEXT,
+    "data.name": _one_of(*data.SPECS),
+    "data.data_dir": _TEXT,
+    "data.val_size": _at_least(0),
+    "data.pad": _at_least(0),
+    "data.flip": _BOOL,
+    "model.depth": Rule(
+        int, lambda v: v >= 10 and (v - 4) % 6 == 0, "6 n + 4: 10, 16, 22, 28, ..."
+    ),
+    "model.width": _at_least(1),
+    "model.norm": _one_of("batch", "none"),
+    "model.dtype": _one_of("float32", "bfloat16"),
+    "sgld.num_steps": _at_least(0),
+    "sgld.step_size": _number(0, above=True),
+    "sgld.noise_std": _number(0),
+    "sgld.grad_clip": Rule(float, lambda v: v > 0, "a number above 0 (inf: no clip)"),
+    "sgld.init": _one_of("informative", "uniform"),
+    "buffer.size": _at_least(1),
+    "buffer.num_shards": _at_least(1),
+    "buffer.reinit_prob": Rule(float, lambda v: 0 <= v <= 1, "a probability from 0 to 1"),
+    "objective.px_weight": _number(0),
+    "objective.pyx_weight": _number(0),
+    "objective.l2_coeff": _number(0),
+    "sam.rho": _number(0),
+    "sam.adaptive": _BOOL,
+    "train.num_epochs": _at_least(1),
+    "train.num_steps": _at_least(0),
+    "train.batch_size_px": _at_least(1),
+    "train.batch_size_label": _at_least(1),
+    "train.learning_rate": _number(0, above=True),
+    "train.schedule": _one_of(*schedule.SCHEDULES),
+    "train.momentum": Rule(float, lambda v: 0 <= v < 1, "a number from 0 to below 1"),
+    "train.weight_decay": _number(0),
+    "train.micro_batches": _at_least(1),
+    "train.ema_decay": Rule(float, lambda v: 0 <= v < 1, "a number from 0 to below 1"),
+    "train.max_restarts": _at_least(0),
+    "train.on_divergence": _one_of("retry", "double_steps"),
+    "checkpoint.every_steps": _at_least(1),
+    "checkpoint.keep": _at_least(1),
+    "log.every_steps": _at_least(1),
+    "log.samples_every_steps": _at_least(1),
+    "eval.batch_size": _at_least(1),
+    "eval.every_epochs": _at_least(0),
+    "eval.checkpoint": Rule(
+        str, lambda v: v in ("last", "best", "ema") or v.isdigit(), "last, best, ema or a step"
+    ),
+    "eval.only": _TEXT,
+    "eval.force": _BOOL,
+    "eval.num_bins": _at_least(1),
+    "eval.ood": _TEXT,
+}
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Refuses a config that cannot be run, before anything is compiled or downloaded.
+
+    Raises:
+      UserError: one line with the field, what was found and what is allowed.
+    """
+    fields = flat(config)
+    for name in RULES:
+        if name not in fields:
+            raise UserError(f"the config lacks config.{name}, which must be {RULES[name].allowed}")
+    for name, value in fields.items():
+        if name not in RULES:
+            raise UserError(f"unknown field config.{name}{nearest_field(name, RULES)}")
+        _check_field(name, value, RULES[name])
+    _check_lists(config)
+    _check_together(config)
+
+
+def _check_field(name: str, value: Any, rule: Rule) -> None:
+    kinds = (int, float) if rule.kind is float else (rule.kind,)
+    is_kind = isinstance(value, kinds) and (rule.kind is bool or not isinstance(value, bool))
+    if is_kind and rule.test(value):
+        return
+    choices = rule.allowed.split(" or ") if rule.kind is str else []
+    hint = nearest(value, choices) if isinstance(value, str) else ""
+    raise UserError(f"config.{name} must be {rule.allowed}, found {value!r}{hint}")
+
+
+def _check_lists(config: ml_collections.ConfigDict) -> None:
+    """The comma lists of `eval`: every word must be known, none may stand twice."""
+    for part in words(config.eval.only):
+        if part not in EVAL_PARTS:
+            known = f"of {', '.join(EVAL_PARTS)}, found {part!r}{nearest(part, EVAL_PARTS)}"
+            raise UserError(f"config.eval.only must be a comma list {known}")
+    labels = []
+    for name in words(config.eval.ood):
+        if problem := ood_sets.check_name(name):
+            raise UserError(f"config.eval.ood lists the unknown set {problem}")
+        labels.append(ood_sets.label_of(name))
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise UserError(f"config.eval.ood lists {twice[0]} twice; numbers are stored by that name")
+
+
+def words(text: str) -> list[str]:
+    """The words of a comma list, blanks around them dropped.
+
+    Examples:
+      >>> words("calibration, ood"), words("")
+      (['calibration', 'ood'], [])
+    """
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _check_together(config: ml_collections.ConfigDict) -> None:
+    spec = data.SPECS[config.data.name]
+    train, buffer = config.train, config.buffer
+    there = spec.num_train - config.data.val_size
+    fits = f"at most the {there:,} training images of {config.data.name}"
+    _refuse_unless("data.val_size", config, there > 0, f"below {spec.num_train:,}")
+    _refuse_unless("data.pad", config, config.data.pad < spec.image_size, f"< {spec.image_size}")
+    _refuse_unless("train.batch_size_px", config, train.batch_size_px <= there, fits)
+    _refuse_unless("train.batch_size_label", config, train.batch_size_label <= there, fits)
+    shards = f"a multiple of buffer.num_shards ({buffer.num_shards})"
+    _refuse_unless("buffer.size", config, buffer.size % buffer.num_shards == 0, shards)
+    share = train.batch_size_px % buffer.num_shards == 0
+    _refuse_unless("train.batch_size_px", config, share, shards)
+    room = buffer.size >= train.batch_size_px
+    _refuse_unless("buffer.size", config, room, f"at least the batch ({train.batch_size_px})")
+    for field in ("train.batch_size_px", "train.batch_size_label"):
+        parts = flat(config)[field] % train.micro_batches == 0
+        _refuse_unless(field, config, parts, f"a multiple of micro_batches ({train.micro_batches})")
+    choice = config.eval.checkpoint
+    judged = choice != "best" or (config.data.val_size > 0 and config.eval.every_epochs > 0)
+    why = "last or ema: best needs data.val_size and eval.every_epochs, it is never judged on tests"
+    _refuse_unless("eval.checkpoint", config, judged, why)
+    averaged = choice != "ema" or train.ema_decay > 0
+    _refuse_unless("eval.checkpoint", config, averaged, "last: ema needs train.ema_decay above 0")
+    kept = config.checkpoint.keep > train.max_restarts
+    more = f"above train.max_restarts ({train.max_restarts}), each restart goes one further back"
+    _refuse_unless("checkpoint.keep", config, kept, more)
+    classes = buffer.size % spec.num_classes == 0 or config.sgld.init == "uniform"
+    each = f"a multiple of the {spec.num_classes} classes, the same number of starts for each"
+    _refuse_unless("buffer.size", config, classes, each)
+
+
+def _refuse_unless(
+    field: str, config: ml_collections.ConfigDict, passes: bool, allowed: str
+) -> None:
+    if not passes:
+        value = flat(config)[field]
+        raise UserError(f"config.{field} must be {allowed}, found {value!r}")

@@ -1,0 +1,1 @@
+"""What a person at the terminal is told: errors in a line, how far work is, and durations."""

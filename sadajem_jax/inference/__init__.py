@@ -1,0 +1,1 @@
+"""A trained model in somebody's hands: its network, scores, chains, samples and pictures."""

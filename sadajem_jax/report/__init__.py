@@ -1,0 +1,1 @@
+"""The page that shows what was evaluated, beside the paper's numbers."""

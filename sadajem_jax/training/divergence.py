@@ -1,0 +1,99 @@
+"""A run that diverges is seen before anything is saved, and goes on from an earlier checkpoint."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from sadajem_jax.console.errors import UserError
+from sadajem_jax.workdir import files
+from sadajem_jax.workdir.checkpoint import Checkpoints
+
+PX_LIMIT = 1e5  # the released program stops beyond it; NaN does not trigger that one, but does ours
+
+
+class Diverged(Exception):
+    """Says in a line at which step, and what was found."""
+
+
+def check(first_step: int, metrics: dict[str, np.ndarray]) -> None:
+    """Looks at the metrics [n] of the steps from `first_step` on.
+
+    Raises:
+      Diverged: for the first step with a value that is not finite, or |p(x) term| > 1e5.
+    """
+    for i in range(len(metrics["px_term"])):
+        for name, values in metrics.items():
+            if not np.isfinite(values[i]):
+                raise Diverged(f"at step {first_step + i + 1:,} {name} is {values[i]}")
+        if abs(metrics["px_term"][i]) > PX_LIMIT:
+            value = metrics["px_term"][i]
+            raise Diverged(f"at step {first_step + i + 1:,} the p(x) term is {value:.3g}")
+
+
+class Retries(NamedTuple):
+    """How often the run has gone back, as W/restarts.json holds it durably.
+
+    Attributes:
+      restarts: how often; part of every key.
+      num_sgld_steps: K now.
+      start: the step that the last retry began from.
+    """
+
+    restarts: int
+    num_sgld_steps: int
+    start: int = 0
+
+
+def read(workdir: pathlib.Path, num_sgld_steps: int) -> Retries:
+    """Where the run stands; the config's K and no restarts where nothing is written."""
+    path = workdir / "restarts.json"
+    if not path.exists():
+        return Retries(0, num_sgld_steps)
+    return Retries(**json.loads(path.read_text()))
+
+
+def go_back(
+    workdir: pathlib.Path,
+    checkpoints: Checkpoints,
+    retries: Retries,
+    reason: str,
+    *,
+    max_restarts: int,
+    double_steps: bool,
+) -> Retries:
+    """Decides on the next retry, one checkpoint further back each, and writes it before it begins.
+
+    A kill at any moment from here on resumes that retry: the count stands first, and
+    `retire_stale` then deletes what it makes anew.
+
+    Raises:
+      UserError: after `max_restarts` of them.
+    """
+    if retries.restarts >= max_restarts:
+        raise UserError(
+            f"the training diverges: {reason}, after {retries.restarts} restarts with "
+            f"K = {retries.num_sgld_steps}; raise config.sgld.num_steps, lower "
+            f"config.train.learning_rate, or see docs/troubleshooting.md"
+        )
+    steps = checkpoints.steps()
+    start = steps[max(0, len(steps) - 1 - retries.restarts)]
+    num_sgld_steps = retries.num_sgld_steps * (2 if double_steps else 1)
+    retries = Retries(retries.restarts + 1, num_sgld_steps, start)
+    files.write_json_atomically(workdir / "restarts.json", retries._asdict())
+    print(
+        f"diverged: {reason}; restart {retries.restarts} of {max_restarts} from step {start:,} "
+        f"with K = {num_sgld_steps}",
+        flush=True,
+    )
+    return retries
+
+
+def retire_stale(checkpoints: Checkpoints, retries: Retries) -> None:
+    """Deletes the checkpoints after the retry's start that an earlier attempt made."""
+    for step in checkpoints.steps():
+        if step > retries.start and checkpoints.notes(step).get("restarts", 0) < retries.restarts:
+            checkpoints.delete(step)

@@ -1,0 +1,130 @@
+"""What a run tells while it runs: a line to read, train_metrics.jsonl, and TensorBoard events."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+import time
+
+import numpy as np
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from sadajem_jax.inference import pictures
+from sadajem_jax.training import metric_writer
+from sadajem_jax.training.watch import Watch
+from sadajem_jax.workdir import files
+
+SAMPLES_SHOWN = 100
+
+
+class RunLog:
+    """Averages the metrics of steps and writes them every `every_steps`.
+
+    Args:
+      workdir: W; writes W/train_metrics.jsonl, W/events/ and W/samples/.
+      step: where the run begins or goes on; what was logged of later steps is cut off.
+      total_steps: length of the run.
+      every_steps: steps averaged in a line.
+      batch_size: labelled images a step.
+      steps_per_epoch: of the labelled stream.
+    """
+
+    def __init__(
+        self,
+        workdir: pathlib.Path,
+        step: int,
+        *,
+        total_steps: int,
+        every_steps: int,
+        batch_size: int,
+        steps_per_epoch: int,
+    ) -> None:
+        self.workdir, self.total_steps, self.every_steps = workdir, total_steps, every_steps
+        self.batch_size, self.steps_per_epoch = batch_size, steps_per_epoch
+        self.jsonl = workdir / "train_metrics.jsonl"
+        files.truncate_json_lines(self.jsonl, step)
+        self.writer = metric_writer.create(workdir / "events", purge_step=step + 1)
+        self._sums: dict[str, float] = {}
+        self._count, self._seconds = 0, 0.0
+        self._rate: float | None = None
+        self._watch = Watch(steps_per_epoch)
+        is_terminal = sys.stderr.isatty()  # a log file gets plain lines alone
+        self._bar = tqdm(
+            total=total_steps, initial=step, disable=not is_terminal, unit="step", leave=False
+        )
+
+    def add(self, step: int, metrics: dict[str, np.ndarray], seconds: float) -> None:
+        """Takes the metrics [n] of the n steps up to `step`, which took `seconds`."""
+        count = len(next(iter(metrics.values())))
+        self._bar.update(count)
+        for i in range(count):
+            for name, values in metrics.items():
+                self._sums[name] = self._sums.get(name, 0.0) + float(values[i])
+            self._count += 1
+            self._seconds += seconds / count
+            done = step - count + i + 1
+            if done % self.every_steps == 0 or done == self.total_steps:
+                self._write(done)
+
+    def _write(self, step: int) -> None:
+        scalars = {name: total / self._count for name, total in self._sums.items()}
+        rate = self._count / self._seconds
+        scalars["images_per_second"] = rate * self.batch_size
+        scalars["epoch"] = step / self.steps_per_epoch
+        self._sums, self._count, self._seconds = {}, 0, 0.0
+        self._rate = rate if self._rate is None else 0.7 * self._rate + 0.3 * rate
+        files.append_json_line(self.jsonl, {"step": step, **scalars, "time": round(time.time(), 2)})
+        self.writer.write_scalars(step, scalars)
+        self.say(self._line(step, scalars))
+        self._warn(self._watch.scalars(step, scalars))
+
+    def say(self, line: str) -> None:
+        """Prints a line, above the progress bar where there is one."""
+        tqdm.write(line)
+        sys.stdout.flush()
+
+    def _warn(self, warnings: list[str]) -> None:
+        for warning in warnings:
+            self.say(f"warning: {warning}")
+
+    def _line(self, step: int, s: dict[str, float]) -> str:
+        left = duration((self.total_steps - step) / (self._rate or 1))
+        return (
+            f"step {step:,}/{self.total_steps:,}  epoch {s['epoch']:.2f}  "
+            f"{s['images_per_second']:,.0f} images/s  {left} left | "
+            f"cross-entropy {s['cross_entropy']:.3f}  accuracy {s['accuracy']:.3f} | "
+            f"log-density: data {s['log_density_data']:.2f}  "
+            f"samples {s['log_density_samples']:.2f}  gap {s['log_density_gap']:+.2f}"
+        )
+
+    def samples(self, step: int, buffer: np.ndarray) -> pathlib.Path:
+        """Writes a grid of the buffer's first images [N, H, W, channels]; returns its path."""
+        self._warn(self._watch.buffer(step, buffer))
+        shown = pictures.to_uint8(buffer[:SAMPLES_SHOWN])
+        grid = pictures.grid(shown, scale=max(1, 64 // buffer.shape[1]))
+        path = self.workdir / "samples" / f"step_{step:08d}.png"
+        pictures.save_png(path, grid)
+        self.writer.write_images(step, {"samples": grid[None]})
+        return path
+
+    def close(self) -> None:
+        """Flushes the event files and clears the progress bar."""
+        self._bar.close()
+        self.writer.close()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    Examples:
+      >>> duration(42), duration(95), duration(7_300), duration(200_000)
+      ('42 s', '1 min 35 s', '2 h 01 min', '2 d 07 h')
+    """
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    if seconds < 86_400:
+        return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+    return f"{seconds // 86_400} d {seconds % 86_400 // 3600:02d} h"

@@ -1,0 +1,106 @@
+"""What an evaluation leaves in W: the numbers, where each comes from, and what was done.
+
+W/metrics.json               {name: value}, flat
+W/metrics_provenance.json    {name: checkpoint, step and settings behind it}
+W/evaluation.json            {piece: what was done, when, how fast; or why it could not be}
+W/figures/                   PNG or GIF, and beside each the arrays that it shows, as .npz
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from sadajem_jax.evaluation.figure import Figure
+from sadajem_jax.workdir import files
+
+
+class Records:
+    """The numbers of W, where each comes from, and what was done.
+
+    Args:
+      workdir: W.
+    """
+
+    def __init__(self, workdir: pathlib.Path) -> None:
+        self.workdir = workdir
+        self.metrics = workdir / "metrics.json"
+        self.provenance = workdir / "metrics_provenance.json"
+        self.pieces = workdir / "evaluation.json"
+
+    def has(self, name: str, record: dict[str, Any]) -> bool:
+        """Whether a piece was done as `record` says, and all that it left is still there."""
+        old = read_json(self.pieces).get(name)
+        if old is None or "not_computed" in old or any(old.get(k) != record[k] for k in record):
+            return False
+        there, whence = read_json(self.metrics), read_json(self.provenance)
+        shown = all((self.workdir / figure["file"]).exists() for figure in old["figures"])
+        mine = all(whence.get(key, {}).get("part") == name for key in old["metrics"])
+        return shown and mine and all(key in there for key in old["metrics"])
+
+    def write(
+        self, name: str, record: dict[str, Any], numbers: dict[str, float], figures: list[Figure]
+    ) -> None:
+        """Replaces all that an earlier run of the piece left: no old number survives a failure."""
+        keys = ("checkpoint", "step", "checksum", "settings", "notes", "version")
+        source = {"part": name, **{key: record[key] for key in keys}}
+        with _locked(self.workdir):
+            old = read_json(self.pieces)
+            stale = old.get(name, {}).get("metrics", [])
+            record["metrics"] = list(numbers)
+            record["figures"] = [self._write_figure(name, figure) for figure in figures]
+            _update(self.metrics, numbers, stale)
+            _update(self.provenance, dict.fromkeys(numbers, source), stale)
+            files.write_json_atomically(self.pieces, old | {name: record})
+
+    def _write_figure(self, name: str, figure: Figure) -> dict[str, str]:
+        prefix = name.split("/")[0] + "_" if name.startswith(("best/", "ema/")) else ""
+        path = pathlib.Path("figures") / f"{prefix}{figure.name}{figure.suffix}"
+        arrays = io.BytesIO()
+        np.savez_compressed(arrays, allow_pickle=False, **figure.arrays)
+        files.write_bytes_atomically(self.workdir / path, figure.data)
+        files.write_bytes_atomically(self.workdir / path.with_suffix(".npz"), arrays.getvalue())
+        return {"name": figure.name, "file": str(path), "caption": figure.caption}
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """A JSON object; {} where there is no file."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _update(path: pathlib.Path, new: dict[str, Any], stale: list[str]) -> dict[str, Any]:
+    old = {key: value for key, value in read_json(path).items() if key not in stale}
+    files.write_json_atomically(path, old | new)
+    return old | new
+
+
+@contextlib.contextmanager
+def _locked(workdir: pathlib.Path) -> Iterator[None]:
+    """Read, merge and replace as one act, where several evaluations share a W."""
+    with open(workdir / ".metrics.lock", "w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def merge_metrics(
+    workdir: pathlib.Path, found: dict[str, Any], source: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Puts `found` on top of W/metrics.json, replaced atomically; returns all of it.
+
+    Args:
+      workdir: W.
+      found: {name: value}.
+      source: what stands under each name in W/metrics_provenance.json; None: nothing does, and
+        what stood there goes, as it spoke of an older number.
+    """
+    with _locked(workdir):
+        whence = dict.fromkeys(found, source) if source else {}
+        _update(workdir / "metrics_provenance.json", whence, list(found))
+        return _update(workdir / "metrics.json", found, [])

@@ -1,0 +1,58 @@
+"""Learning curves: what is drawn is what the log says."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from sadajem_jax.console.errors import UserError
+from sadajem_jax.evaluation import curves
+
+ROWS = [
+    {"step": 10 * i, "epoch": i / 2, "accuracy": i / 10, "grad_norm": 1.0 / i} for i in range(1, 8)
+]
+
+
+def write(path: pathlib.Path, text: str) -> pathlib.Path:
+    """A log of this text."""
+    path.write_text(text)
+    return path
+
+
+def test_arrays_are_the_logs_values() -> None:
+    """Each curve's points are the log's rows, the validation's placed by their steps in epochs."""
+    (figure,) = curves.learning_curves(ROWS, [{"step": 20, "val/accuracy": 0.3}])
+    a = figure.arrays
+    np.testing.assert_array_equal(a["accuracy"], [r["accuracy"] for r in ROWS])
+    np.testing.assert_allclose(a["accuracy/epoch"], [r["epoch"] for r in ROWS])
+    assert a["val/accuracy"].tolist() == [0.3] and a["val/accuracy/epoch"].tolist() == [1.0]
+    assert "cross_entropy" not in a and figure.data.startswith(b"\x89PNG")
+
+
+def test_the_same_log_gives_the_same_bytes() -> None:
+    """A figure carries no date: it changes only with what it shows."""
+    first, second = (next(curves.learning_curves(ROWS, [])).data for _ in range(2))
+    assert first == second
+
+
+def test_no_line_yet_is_a_reason() -> None:
+    """An empty log cannot be drawn, and says so."""
+    with pytest.raises(UserError, match="no line yet"):
+        list(curves.learning_curves([], []))
+
+
+def test_a_torn_last_line_is_left_out(tmp_path: pathlib.Path) -> None:
+    """A log that is being written is read up to its last whole line; no file is no row."""
+    path = write(tmp_path / "log", "\n".join([*map(json.dumps, ROWS), '{"step": 80, "ep']))
+    assert curves.read_log(path) == ROWS
+    assert curves.read_log(tmp_path / "none") == []
+
+
+def test_a_torn_line_in_the_middle_is_an_error(tmp_path: pathlib.Path) -> None:
+    """What no kill explains is named with its line."""
+    path = write(tmp_path / "log", '{"step": 1}\n{"st\n{"step": 3}\n')
+    with pytest.raises(UserError, match="line 2"):
+        curves.read_log(path)

@@ -1,0 +1,396 @@
+"""The model a user holds: loading, reading images, and drawing them."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+from scipy.special import logsumexp, softmax
+
+import sadajem_jax
+from sadajem_jax import energy, sgld, train_step
+from sadajem_jax.console.errors import UserError
+from sadajem_jax.data import sets as data
+from sadajem_jax.inference import generate
+from sadajem_jax.inference import model as models_module
+from sadajem_jax.inference.model import Model
+from sadajem_jax.randomness import row_keys
+from sadajem_jax.train_step import Dataset
+from sadajem_jax.training import experiment
+from tests import models
+
+KEY = jax.random.key(7)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A run with checkpoints of steps 0 and 5."""
+    folder = tmp_path_factory.mktemp("run")
+    models.make_run(folder, (0, 5))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(workdir: pathlib.Path) -> Model:
+    """Its model, four images a batch."""
+    return sadajem_jax.load(workdir, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    """Twenty digits, uint8."""
+    return data.load("digits", "test").images[::15]
+
+
+def files_of(folder: pathlib.Path) -> dict[str, int]:
+    """Every file and when it was written."""
+    return {str(p): p.stat().st_mtime_ns for p in folder.rglob("*")}
+
+
+# Loading
+
+
+def test_load_takes_the_last_checkpoint_or_the_step_asked_for(workdir: pathlib.Path) -> None:
+    """Without a word the last step's model is loaded, with a number that step's."""
+    assert sadajem_jax.load(workdir).step == 5
+    assert sadajem_jax.load(workdir, 0).step == 0
+    assert sadajem_jax.load(str(workdir), "0").step == 0
+
+
+def test_load_writes_nothing(workdir: pathlib.Path) -> None:
+    """A model may be loaded beside a training: no file of the run is made, changed or deleted."""
+    before = files_of(workdir)
+    sadajem_jax.load(workdir)
+    assert files_of(workdir) == before
+
+
+@pytest.mark.parametrize("name", [3, "3", "newest", -1])
+def test_load_lists_the_steps_there_are(workdir: pathlib.Path, name: str | int) -> None:
+    """A checkpoint that is not there is one line with those that are."""
+    with pytest.raises(UserError, match=r"a step of 0, 5, found") as found:
+        sadajem_jax.load(workdir, name)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(("name", "field"), [("best", "data.val_size"), ("ema", "train.ema_decay")])
+def test_load_says_what_a_missing_kind_of_model_needs(
+    workdir: pathlib.Path, name: str, field: str
+) -> None:
+    """Where no best or averaged model was kept, the error names the field that keeps one."""
+    with pytest.raises(UserError, match=field):
+        sadajem_jax.load(workdir, name)
+
+
+def test_load_refuses_what_is_no_run(workdir: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """No config, a torn config, no checkpoint: one line each; an older config is filled up."""
+    with pytest.raises(UserError, match=r"no config\.json"):
+        sadajem_jax.load(tmp_path)
+    config = (workdir / "config.json").read_text()
+    (tmp_path / "config.json").write_text(config[:50])
+    with pytest.raises(UserError, match="no config of a run"):
+        sadajem_jax.load(tmp_path)
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(UserError, match="no checkpoint yet"):
+        sadajem_jax.load(tmp_path)
+    older = {name: value for name, value in json.loads(config).items() if name != "sam"}
+    (tmp_path / "config.json").write_text(json.dumps(older))
+    (tmp_path / "checkpoints").symlink_to(workdir / "checkpoints")
+    assert sadajem_jax.load(tmp_path).step == 5  # fields that came since get their values
+
+
+def test_load_ema_takes_the_averages(tmp_path: pathlib.Path) -> None:
+    """The averaged model's parameters are the averages kept in the state."""
+    models.make_run(tmp_path, train__ema_decay=0.9)
+    last, averaged = sadajem_jax.load(tmp_path), sadajem_jax.load(tmp_path, "ema")
+    stats = [jax.tree.leaves(m.variables["batch_stats"]) for m in (last, averaged)]
+    assert all((a != b).all() for a, b in zip(*stats, strict=True))  # make_run moved the last's
+
+
+def test_load_knows_a_chain_doubled_after_a_divergence(
+    workdir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """K is the one that the run trained with in the end."""
+    for name in ("config.json", "checkpoints"):
+        (tmp_path / name).symlink_to(workdir / name)
+    retries = {"restarts": 1, "num_sgld_steps": 6, "start": 0}
+    (tmp_path / "restarts.json").write_text(json.dumps(retries))
+    assert sadajem_jax.load(workdir).length() == 4
+    assert sadajem_jax.load(tmp_path).length() == 12
+
+
+# Reading images
+
+
+def test_a_row_does_not_depend_on_its_batch(model: Model, images: np.ndarray) -> None:
+    """Whatever stands beside an image, its logits and its score are the same."""
+    alone = [model.logits(images[i : i + 1])[0] for i in range(6)]
+    np.testing.assert_allclose(model.logits(images)[:6], alone, rtol=1e-6)
+    np.testing.assert_allclose(model.logits(images[::-1])[::-1][:6], alone, rtol=1e-6)
+    score = model.score(images)
+    np.testing.assert_allclose(model.score(images[5:6])[0], score[5], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 7])
+def test_padding_changes_nothing(model: Model, images: np.ndarray, count: int) -> None:
+    """Any number of rows gives what the bare network gives for them."""
+    x = images[:count]
+    expected: Any = model.network.apply(model.variables, jnp.asarray(generate.as_float(x)))
+    assert model.logits(x).shape == (count, 10)
+    np.testing.assert_allclose(model.logits(x), expected, rtol=1e-4, atol=1e-5)
+    assert model.score(x).shape == x.shape
+
+
+def test_programs_are_compiled_once(model: Model, images: np.ndarray) -> None:
+    """Batches of any size, uint8 or float, share one compiled program."""
+    program: Any = models_module._outputs
+    model.logits(images[:1])
+    before = program._cache_size()
+    for count in (1, 3, 7):
+        model.logits(images[:count])
+        model.log_density(generate.as_float(images[:count]).astype(np.float64))
+    assert program._cache_size() == before
+
+
+def test_bytes_and_floats_agree(model: Model, images: np.ndarray) -> None:
+    """An image as uint8, as floats of any width and as a JAX array is the same image."""
+    expected = model.logits(images)
+    np.testing.assert_array_equal(model.logits(images.astype(np.float32) / 127.5 - 1), expected)
+    np.testing.assert_allclose(model.logits(images / 127.5 - 1), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(model.logits(jnp.asarray(images)), expected)
+    assert model.logits(np.zeros((1, 8, 8, 1), ml_dtypes.bfloat16)).shape == (1, 10)
+
+
+@pytest.mark.parametrize("method", ["logits", "predict", "log_density", "score", "ood_score"])
+@pytest.mark.parametrize(
+    ("x", "error", "words"),
+    [
+        (np.zeros((2, 8, 8, 1), np.int64), TypeError, "expected uint8 .* found int64"),
+        (np.zeros((2, 8, 8, 1), bool), TypeError, "found bool"),
+        (np.zeros((8, 8, 1)), ValueError, r"x\[None\]"),
+        (np.zeros((2, 1, 8, 8)), ValueError, r"\[N, 8, 8, 1\], found \[2, 1, 8, 8\]"),
+        (np.zeros((2, 32, 32, 3)), ValueError, r"found \[2, 32, 32, 3\]"),
+        (np.full((2, 8, 8, 1), 255.0), ValueError, r"found 255.0 to 255.0; .*uint8"),
+        (np.full((2, 8, 8, 1), -1.01), ValueError, r"\[-1, 1\], found -1.01"),
+        (np.full((2, 8, 8, 1), np.nan), ValueError, "found nan"),
+    ],
+)
+def test_what_is_no_image_is_refused(
+    model: Model, method: str, x: np.ndarray, error: type[Exception], words: str
+) -> None:
+    """Another type, shape or range is an error that says what was expected and found."""
+    with pytest.raises(error, match=words):
+        getattr(model, method)(x)
+    with pytest.raises(error, match=words):
+        model.refine(KEY, x)
+
+
+def test_classes_and_densities_are_those_of_the_logits(model: Model, images: np.ndarray) -> None:
+    """The prediction is the argmax, the density the logsumexp, max_prob the highest softmax."""
+    logits = model.logits(images)
+    np.testing.assert_array_equal(model.predict(images), logits.argmax(axis=1))
+    np.testing.assert_allclose(model.log_density(images), logsumexp(logits, axis=1), rtol=1e-6)
+    np.testing.assert_array_equal(model.ood_score(images), model.log_density(images))
+    highest = softmax(logits.astype(np.float64), axis=1).max(axis=1)
+    np.testing.assert_allclose(model.ood_score(images, "max_prob"), highest, rtol=1e-12)
+
+
+def test_the_score_is_the_slope_of_the_density(model: Model, images: np.ndarray) -> None:
+    """Finite differences of log_density along each image's score give its norm."""
+    x = generate.as_float(images[:8]) * np.float32(0.9)
+    score = model.score(x)
+    norm = np.linalg.norm(score.reshape(8, -1), axis=1)
+    step = np.float32(2e-3) * score / norm[:, None, None, None]
+    slope = (model.log_density(x + step) - model.log_density(x - step)) / 4e-3
+    np.testing.assert_allclose(slope, norm, rtol=0.02)
+
+
+def test_the_score_of_a_known_density_is_exact() -> None:
+    """Between Gaussians the score is the mean of (mean_y - x), weighted by p(y | x)."""
+    model, means = models.bells()
+    x = np.random.default_rng(2).uniform(-1, 1, (3, 8, 8, 1)).astype(np.float32)
+    weights = softmax(model.logits(x), axis=1)
+    expected = np.einsum("nc,chwk->nhwk", weights, means) - x
+    np.testing.assert_allclose(model.score(x), expected, atol=1e-5)
+
+
+def test_approximate_mass_is_each_images_own(model: Model, images: np.ndarray) -> None:
+    """It is minus the norm of the image's own score, as for the image alone (the released bug)."""
+    mass = model.ood_score(images[:5], "approx_mass")
+    alone = [-np.linalg.norm(model.score(images[i : i + 1])) for i in range(5)]
+    np.testing.assert_allclose(mass, alone, rtol=1e-5)
+    assert len(np.unique(mass)) == 5
+
+
+def test_an_unknown_ood_score_is_refused(model: Model, images: np.ndarray) -> None:
+    """The error lists the kinds there are."""
+    with pytest.raises(ValueError, match="log_density, max_prob, approx_mass, found 'energy'"):
+        model.ood_score(images, "energy")
+
+
+def test_a_bfloat16_network_is_read_in_float32(model: Model, images: np.ndarray) -> None:
+    """Evaluation does not depend on the precision of the training."""
+    config = models.settings(model__dtype="bfloat16")
+    half = Model(config, experiment.network(config), model.variables, model.buffer, batch_size=4)
+    np.testing.assert_array_equal(half.logits(images), model.logits(images))
+
+
+# Drawing images
+
+
+def by_hand(model: Model, num_steps: int) -> jax.Array:
+    """The first group of `sample`, from the public parts alone."""
+    start_key, noise_key = jax.random.split(KEY)
+    images, labels = data.load("digits", "train")
+    on_device = Dataset(jnp.asarray(images), jnp.asarray(labels))
+    starts = experiment.chain_starts(model.config, on_device, labels)
+
+    def log_density(x: jax.Array) -> tuple[jax.Array, None]:
+        logits, _ = train_step.forward(model.network, model.variables, x)
+        return energy.log_density(logits), None
+
+    return sgld.sample(
+        row_keys(noise_key, 8),
+        starts.fresh(row_keys(start_key, 8), 8),
+        log_density,
+        experiment.kernel(model.config),
+        num_steps=num_steps,
+        unroll=True,
+    )[0]
+
+
+def noisy(model: Model, num_sgld_steps: int = 2) -> Model:
+    """The same network with noise in its kernel, and another K."""
+    config = models.settings(sgld__noise_std=0.05)
+    return Model(
+        config, model.network, model.variables, model.buffer, num_sgld_steps=num_sgld_steps
+    )
+
+
+@pytest.mark.parametrize("num_steps", [0, 2, 5])
+def test_sampling_is_the_chain_of_training(model: Model, num_steps: int) -> None:
+    """`sample` gives what sgld.sample gives from the same starts, keys, kernel and mode."""
+    expected = by_hand(noisy(model), num_steps)
+    found = noisy(model).sample(KEY, 8, num_steps=num_steps)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_cut_into_blocks_changes_nothing(model: Model) -> None:
+    """Five steps as 5, 2 + 2 + 1 or one by one are the same chain to rounding, noise included."""
+    found = [noisy(model, k).sample(KEY, 8, num_steps=5) for k in (5, 2, 1)]
+    np.testing.assert_allclose(found[1], found[0], atol=1e-4)
+    np.testing.assert_allclose(found[2], found[0], atol=1e-4)
+
+
+def test_chains_live_as_long_as_buffer_rows(model: Model) -> None:
+    """Without num_steps a chain has K / reinit_prob steps; rows that never end need a number."""
+    np.testing.assert_array_equal(model.sample(KEY, 2), model.sample(KEY, 2, num_steps=4))
+    endless = Model(models.settings(buffer__reinit_prob=0.0), model.network, {}, model.buffer)
+    with pytest.raises(ValueError, match="give num_steps"):
+        endless.sample(KEY, 2)
+
+
+@pytest.mark.parametrize("batch_norm", ["train", "eval"])
+def test_a_short_group_is_filled_with_fresh_starts(model: Model, batch_norm: str) -> None:
+    """Fewer images than a group are the first of a whole one; the second group has its own."""
+    draw = functools.partial(model.sample, KEY, num_steps=2, batch_norm=batch_norm)
+    whole = draw(16)
+    np.testing.assert_array_equal(draw(3), whole[:3])
+    np.testing.assert_array_equal(draw(11), whole[:11])
+    assert draw(0).shape == (0, 8, 8, 1)
+    assert np.abs(whole[:8] - whole[8:]).max() > 0.1
+
+
+def test_rows_are_coupled_in_training_mode_only(model: Model, images: np.ndarray) -> None:
+    """Another neighbour changes a row with batch_norm="train", and not with "eval"."""
+    one, other = images[:8].copy(), images[:8].copy()
+    other[-1] = 255 - other[-1]
+    for batch_norm, is_coupled in (("train", True), ("eval", False)):
+        a, b = (model.refine(KEY, x, 2, batch_norm=batch_norm)[:7] for x in (one, other))
+        assert (np.abs(a - b).max() > 1e-5) == is_coupled
+
+
+def test_refine_fills_up_with_buffer_rows(model: Model, images: np.ndarray) -> None:
+    """A short group depends on the buffer, a whole one does not."""
+    other = Model(model.config, model.network, model.variables, -model.buffer)
+    for count, depends in ((3, True), (8, False)):
+        a, b = (m.refine(KEY, images[:count], 2) for m in (model, other))
+        assert a.shape == (count, 8, 8, 1)
+        assert (np.abs(a - b).max() > 1e-5) == depends
+
+
+@pytest.mark.parametrize("batch_norm", ["train", "eval"])
+def test_refining_raises_the_density(model: Model, images: np.ndarray, batch_norm: str) -> None:
+    """Without noise images end, on average, where the density is higher, inside [-1, 1]."""
+    refined = model.refine(KEY, images[:16], 4, batch_norm=batch_norm)
+    assert refined.dtype == np.float32 and np.abs(refined).max() <= 1
+    chains = generate.Chains(model.network, experiment.kernel(model.config), 2, batch_norm)
+    density = chains.log_density(model.variables, jnp.full(16, generate.NO_LABEL))
+    start = generate.as_float(images[:16])
+    assert density(jnp.asarray(refined))[0].mean() > density(jnp.asarray(start))[0].mean() + 1e-3
+
+
+@pytest.mark.parametrize("init", ["uniform", "informative"])
+def test_conditional_samples_have_their_class(init: str) -> None:
+    """Chains on log p(x, y) of Gaussians end at the mean of y, wherever they start."""
+    model, means = models.bells(sgld__init=init, sgld__step_size=0.5)
+    labels = np.arange(20) % 10
+    found = model.sample(KEY, 20, labels, num_steps=30)
+    np.testing.assert_allclose(found, means[labels], atol=1e-4)
+    np.testing.assert_array_equal(model.predict(found), labels)
+    np.testing.assert_allclose(model.sample(KEY, 3, 4, num_steps=30), means[[4] * 3], atol=1e-4)
+    refined = model.refine(KEY, means[:3], 30, label=[7, 8, 9])
+    np.testing.assert_allclose(refined, means[[7, 8, 9]], atol=1e-4)
+
+
+def test_a_class_starts_from_its_own_gaussian(model: Model) -> None:
+    """The informative starts of a class have the mean of its training images."""
+    images, labels = data.load("digits", "train")
+    for c in (0, 7):
+        starts = model.starts(row_keys(KEY, 200), np.full(200, c))
+        mean = generate.as_float(images[labels == c]).mean(axis=0)
+        assert np.abs(starts.mean(axis=0) - mean).mean() < 0.06  # clipping moves it a little
+
+
+@pytest.mark.parametrize(
+    ("label", "error", "words"),
+    [
+        (10, ValueError, "from 0 to 9, found 10"),
+        (-1, ValueError, "found -1"),
+        ([1, 2], ValueError, "one label or 3"),
+        (1.0, TypeError, "float64"),
+        ("three", TypeError, "whole numbers"),
+        (True, TypeError, "bool"),
+    ],
+)
+def test_what_is_no_class_is_refused(
+    model: Model, label: object, error: type[Exception], words: str
+) -> None:
+    """A label beyond the classes, of another type or number, is an error that says so."""
+    with pytest.raises(error, match=words):
+        model.sample(KEY, 3, label)
+
+
+def test_what_is_no_chain_is_refused(model: Model) -> None:
+    """Negative numbers and an unknown mode of batch norm are errors."""
+    with pytest.raises(ValueError, match="n must be at least 0"):
+        model.sample(KEY, -1)
+    with pytest.raises(ValueError, match="num_steps must be at least 0"):
+        model.sample(KEY, 1, num_steps=-1)
+    with pytest.raises(ValueError, match='"train" or "eval", found \'test\''):
+        model.sample(KEY, 1, num_steps=1, batch_norm="test")
+
+
+def test_progress_rises_to_one(model: Model) -> None:
+    """The share done is told after every block, rising, 1 at the end."""
+    shares: list[float] = []
+    model.sample(KEY, 9, num_steps=5, progress=shares.append)
+    assert len(shares) == 6 and shares[-1] == 1
+    assert all(a < b for a, b in itertools.pairwise(shares))

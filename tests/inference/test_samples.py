@@ -1,0 +1,245 @@
+"""Samples, shown by the evaluation and written by --mode=sample."""
+
+from __future__ import annotations
+
+import io
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from sadajem_jax.cli import main as cli
+from sadajem_jax.data import sets as data
+from sadajem_jax.evaluation import samples
+from sadajem_jax.evaluation.figure import Figure
+from sadajem_jax.inference import generate, pictures
+from sadajem_jax.inference import sample as sample_mode
+from sadajem_jax.inference.model import Model, load
+from tests import models
+
+KEY = jax.random.key(3)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A run's folder."""
+    folder = tmp_path_factory.mktemp("run")
+    models.make_run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def planted() -> tuple[Model, np.ndarray]:
+    """A model of known class means, a training image among its buffer's rows."""
+    model, means = models.bells(sgld__step_size=0.5)
+    model.buffer[17] = generate.as_float(data.load("digits", "train").images[123])
+    return model, means
+
+
+@pytest.fixture(scope="module")
+def found(planted: tuple[Model, np.ndarray]) -> list[tuple[str, float] | Figure]:
+    """What the evaluator yields for it."""
+    return list(samples.evaluate(planted[0], KEY, num_steps=20))
+
+
+def numbers(found: list[tuple[str, float] | Figure]) -> dict[str, float]:
+    """The numbers by name."""
+    return {name: value for name, value in (f for f in found if not isinstance(f, Figure))}
+
+
+def figures(found: list[tuple[str, float] | Figure]) -> dict[str, Figure]:
+    """The figures by name."""
+    return {f.name: f for f in found if isinstance(f, Figure)}
+
+
+def test_every_number_is_finite_and_every_figure_opens(
+    found: list[tuple[str, float] | Figure],
+) -> None:
+    """Names are distinct, numbers finite, pictures readable and of the kind they say."""
+    assert all(np.isfinite(value) for value in numbers(found).values())
+    assert len(numbers(found)) + len(figures(found)) == len(found) == 18
+    for figure in figures(found).values():
+        picture = Image.open(io.BytesIO(figure.data))
+        assert f".{str(picture.format).lower()}" == figure.suffix
+        assert figure.arrays["images"].dtype == np.uint8 and figure.caption.endswith(".")
+
+
+def test_extremes_are_extreme(
+    planted: tuple[Model, np.ndarray], found: list[tuple[str, float] | Figure]
+) -> None:
+    """Each row holds its class alone, in order, and no image left out is more extreme."""
+    model, _ = planted
+    density, classes = model.log_density(model.buffer), model.predict(model.buffer)
+    for end, sign in (("highest", -1), ("lowest", 1)):
+        rows = figures(found)[f"samples_{end}_px"].arrays["rows"]
+        for c in range(10):
+            expected = np.sort(sign * density[classes == c])[: samples.PER_CLASS]
+            shown = rows[c][rows[c] >= 0]
+            assert (classes[shown] == c).all()
+            np.testing.assert_array_equal(sign * density[shown], expected)
+
+
+def test_a_class_with_too_few_images_leaves_blanks(
+    found: list[tuple[str, float] | Figure],
+) -> None:
+    """Where a class has no further image the cell is white and its numbers are NaN."""
+    arrays = figures(found)["samples_lowest_pyx"].arrays
+    missing = arrays["rows"] < 0
+    assert missing.any()
+    assert (arrays["images"].reshape(10, 10, -1)[missing] == 255).all()
+    assert np.isnan(arrays["confidence"][missing]).all()
+    assert not np.isnan(arrays["confidence"][~missing]).any()
+
+
+def test_log_odds_rank_confident_images_apart() -> None:
+    """They are log(p / (1 - p)), and still differ where p itself rounds to 1."""
+    logits = np.array([[0.0, 1.0, 0.5], [0.0, 60.0, 0.0], [0.0, 70.0, 0.0]])
+    p = np.exp(logits[0]).max() / np.exp(logits[0]).sum()
+    odds = samples.log_odds(logits)
+    np.testing.assert_allclose(odds[0], np.log(p / (1 - p)))
+    np.testing.assert_allclose(odds[1:], [60 - np.log(2), 70 - np.log(2)])
+
+
+def test_conditional_chains_of_known_classes_are_classified_so(
+    planted: tuple[Model, np.ndarray], found: list[tuple[str, float] | Figure]
+) -> None:
+    """With planted means all conditional samples have their class, a row a class."""
+    assert numbers(found)["samples/conditional_accuracy"] == 1
+    arrays = figures(found)["samples_conditional"].arrays
+    np.testing.assert_array_equal(arrays["labels"], np.repeat(np.arange(10), 10))
+    np.testing.assert_array_equal(arrays["images"], pictures.to_uint8(planted[1])[arrays["labels"]])
+
+
+def test_the_film_goes_from_start_to_end(found: list[tuple[str, float] | Figure]) -> None:
+    """A frame every K steps, the first the start; the animation shows them, each for its time."""
+    film = figures(found)["samples_film"]
+    assert film.arrays["steps"].tolist() == list(range(0, 21, 2))
+    density = film.arrays["log_density"].mean(axis=1)
+    assert density[-1] > density[0]
+    animation: Any = Image.open(io.BytesIO(film.data))
+    assert animation.info["loop"] == 0
+    milliseconds = 0
+    for frame in range(animation.n_frames):  # equal frames in a row are one that lasts longer
+        animation.seek(frame)
+        at = 10 if frame == animation.n_frames - 1 else milliseconds // 150
+        expected = samples.grid(film.arrays["images"][at], 5).astype(int)
+        assert np.abs(np.asarray(animation.convert("RGB")).astype(int) - expected).max() <= 2
+        milliseconds += animation.info["duration"]
+    assert milliseconds == 10 * 150 + 1500
+
+
+def test_a_memorised_image_is_not_hidden(found: list[tuple[str, float] | Figure]) -> None:
+    """A training image in the buffer is the first pair shown, at distance 0."""
+    assert numbers(found)["samples/buffer_nearest_distance_min"] == 0
+    arrays = figures(found)["samples_nearest"].arrays
+    assert arrays["rows"][0, 0] == 123 and arrays["distances"][0, 0] == 0
+    np.testing.assert_array_equal(arrays["images"][0], data.load("digits", "train").images[123])
+
+
+def test_training_images_are_nearest_to_themselves() -> None:
+    """The nearest neighbour of a training image is itself, at distance 0 exactly."""
+    images = data.load("digits", "train").images
+    rows, distances = samples.nearest(images[200:260], images, 3)
+    np.testing.assert_array_equal(rows[:, 0], np.arange(200, 260))
+    assert (distances[:, 0] == 0).all() and (distances[:, 1] > 0).all()
+
+
+def test_nearest_is_exact_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut into blocks of any size, distances are those of all pairs, ascending."""
+    rng = np.random.default_rng(0)
+    queries, images = (rng.integers(0, 256, (n, 4, 4, 3)).astype(np.uint8) for n in (5, 23))
+    between = (queries[:, None].astype(float) - images).reshape(5, 23, -1) / 255
+    expected = np.sort(np.linalg.norm(between, axis=-1), axis=1)[:, :6]
+    for block in (2, 7, 1000):
+        monkeypatch.setattr(samples, "BLOCK", block)
+        rows, distances = samples.nearest(queries, images, 6)
+        np.testing.assert_allclose(distances, expected, rtol=1e-12)
+        np.testing.assert_allclose(
+            np.linalg.norm(between[np.arange(5)[:, None], rows], axis=-1), expected
+        )
+
+
+# --mode=sample
+
+
+def run(workdir: pathlib.Path, *flags: str) -> int:
+    """The exit status of main."""
+    return cli.run(["--mode=sample", f"--workdir={workdir}", *flags])
+
+
+def test_the_buffer_is_exported(workdir: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Its first n rows as bytes, each with the class that the classifier sees in these bytes."""
+    out = tmp_path / "new" / "x.npz"
+    assert run(workdir, "--source=buffer", "--n=9", f"--out={out}") == 0
+    model, written = load(workdir), np.load(out)
+    np.testing.assert_array_equal(written["images"], pictures.to_uint8(model.buffer[:9]))
+    np.testing.assert_array_equal(written["labels"], model.predict(written["images"]))
+    assert run(workdir, f"--out={out}") == 0
+    assert np.load(out)["images"].shape == (40, 8, 8, 1)
+
+
+def test_fresh_images_are_exported(workdir: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """New images carry the class asked for, in turns for "each", else the one seen in them."""
+    for flag, expected in (("--label=each", [0, 1, 2]), ("--label=7", [7, 7, 7]), ("", None)):
+        out = tmp_path / "x.npz"
+        flags = ["--source=fresh", "--n=3", f"--out={out}", *([flag] if flag else [])]
+        assert run(workdir, *flags) == 0
+        written = np.load(out)
+        assert written["images"].dtype == np.uint8 and written["images"].shape == (3, 8, 8, 1)
+        labels = load(workdir).predict(written["images"]) if expected is None else expected
+        np.testing.assert_array_equal(written["labels"], labels)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--n=0"], "--n must be a whole number of images, at least 1, found '0'"),
+        (["--n=many"], "found 'many'"),
+        (["--n=-3"], "found '-3'"),
+        (["--n=41"], "--n must be at most 40"),
+        (["--source=bufer"], "--source must be buffer or fresh, found 'bufer'"),
+        (["--label=3"], "needs --source=fresh"),
+        (["--source=fresh", "--label=12"], "a number from 0 to 9"),
+        (["--out=x.png"], "ends in .npz, found 'x.png'"),
+        (["--out="], "ends in .npz"),
+        (["--out=/dev/null/x.npz"], "--out=/dev/null/x.npz cannot be written"),
+        (["--config.sgld.num_steps=3"], "--config.sgld.num_steps has no place"),
+        (["--config.eval.checkpoint=9"], "a step of 0, found '9'"),
+    ],
+)
+def test_nonsense_is_one_line(
+    workdir: pathlib.Path,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    words: str,
+) -> None:
+    """A flag that makes no sense ends in exit status 2, one line, and no file."""
+    out = [] if flags[0].startswith("--out") else [f"--out={tmp_path / 'x.npz'}"]
+    assert run(workdir, *flags, *out) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ") and words in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flags_of_sampling_are_refused_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    """--n with another mode is a mistake that is said, not overlooked."""
+    assert cli.run(["--config=configs/digits.py", "--n=5"]) == 2
+    assert "--n belongs to --mode=sample" in capsys.readouterr().err
+    assert cli.run(["--mode=sample", "--out=x.npz"]) == 2
+    assert "needs --workdir" in capsys.readouterr().err
+
+
+def test_progress_speaks_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long work says how far it is and what is left; short work says nothing."""
+    now = [0.0]
+    monkeypatch.setattr(sample_mode.time, "monotonic", lambda: now[0])
+    lines: list[str] = []
+    progress = sample_mode.Progress("sampling", lines.append)
+    for seconds, share in ((1, 0.01), (10, 0.1), (15, 0.15), (30, 0.3)):
+        now[0] = float(seconds)
+        progress(share)
+    assert lines == ["sampling: 10%, 1 min 30 s left", "sampling: 30%, 1 min 10 s left"]

@@ -1,0 +1,210 @@
+"""A run of main in this process: what it writes, and what it goes on from."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import main
+from sadajem_jax.training import divergence, validation
+from tests import runs
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The workdir of a finished tiny run, with validation and averages."""
+    workdir = tmp_path_factory.mktemp("run")
+    argv = runs.command(
+        workdir, data__val_size=100, eval__every_epochs=1, train__ema_decay=0.9, train__num_steps=90
+    )
+    assert main.main(argv) == 0
+    return workdir
+
+
+def test_writes_what_it_says(finished: pathlib.Path) -> None:
+    """A run leaves its config, log, events, grids, checkpoints and numbers."""
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert 0.2 < metrics["test/accuracy"] <= 1 and metrics["test/nll"] > 0
+    assert metrics["train/steps"] == 90 and metrics["train/images_per_second"] > 0
+    assert json.loads((finished / "config.json").read_text())["buffer"]["size"] == 40
+    assert runs.logged_steps(finished) == list(range(1, 91))
+    assert list((finished / "events").glob("events.out.tfevents.*"))
+    grids = sorted((finished / "samples").glob("*.png"))
+    assert len(grids) == 5 and np.asarray(Image.open(grids[-1])).std() > 10
+    assert sorted(int(p.name) for p in (finished / "checkpoints").iterdir()) == [77, 84, 90]
+
+
+def test_log_density_rises_on_the_chain(finished: pathlib.Path) -> None:
+    """The negative samples end at a higher log-density than their chains started from."""
+    lines = [json.loads(x) for x in (finished / "train_metrics.jsonl").read_text().splitlines()]
+    ends = np.mean([line["log_density_samples"] - line["log_density_start"] for line in lines])
+    assert ends > 0
+
+
+def test_best_is_the_best_on_validation(finished: pathlib.Path) -> None:
+    """W/best has the model of the highest validation accuracy; its test numbers stand apart."""
+    lines = [json.loads(x) for x in (finished / "eval_metrics.jsonl").read_text().splitlines()]
+    best = max(lines, key=lambda line: (line["val/accuracy"], -line["step"]))
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert metrics["best/train/steps"] == best["step"]
+    assert 0 <= metrics["best/test/accuracy"] <= 1
+
+
+def test_average_follows_the_parameters(finished: pathlib.Path) -> None:
+    """The averaged model differs from the last one, and lies near it."""
+    state = runs.final_state(finished)
+    last, mean = state.params["conv1"]["kernel"], state.ema["params"]["conv1"]["kernel"]
+    apart = np.linalg.norm(last - mean) / np.linalg.norm(last)
+    assert 0 < apart < 0.5
+
+
+def test_finished_run_prints_its_result(finished: pathlib.Path, capsys: Any) -> None:
+    """The same command on a finished workdir trains nothing and prints the result."""
+    settings = json.loads((finished / "config.json").read_text())
+    assert settings["train"]["num_steps"] == 90
+    argv = runs.command(
+        finished,
+        data__val_size=100,
+        eval__every_epochs=1,
+        train__ema_decay=0.9,
+        train__num_steps=90,
+    )
+    before = (finished / "train_metrics.jsonl").stat().st_mtime_ns
+    assert main.main(argv) == 0
+    assert "test accuracy" in capsys.readouterr().out
+    assert (finished / "train_metrics.jsonl").stat().st_mtime_ns == before
+
+
+def test_another_run_is_refused_by_name(finished: pathlib.Path, capsys: Any) -> None:
+    """Fields that define the result may not change; the line names each, old and new."""
+    argv = runs.command(
+        finished,
+        data__val_size=100,
+        eval__every_epochs=1,
+        train__ema_decay=0.9,
+        train__num_steps=90,
+        sam__rho=0.4,
+    )
+    assert main.main(argv) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "config.sam.rho: 0.2 there, 0.4 asked for" in error
+
+
+def test_longer_run_only_with_the_same_rates(tmp_path: pathlib.Path, capsys: Any) -> None:
+    """A longer run goes on where the learning rates used stay the same, and is refused else."""
+    schedule = {"train__schedule": "constant", "train__num_steps": 12}
+    assert main.main(runs.command(tmp_path, **schedule)) == 0
+    longer = schedule | {"train__num_steps": 14}  # the warm-up stays one step long
+    assert main.main(runs.command(tmp_path, **longer)) == 0
+    assert runs.logged_steps(tmp_path) == list(range(1, 15))
+    assert main.main(runs.command(tmp_path, **(longer | {"train__num_steps": 400}))) == 2
+    error = capsys.readouterr().err
+    assert "config.train.num_steps: 14 there, 400 asked for" in error and "learning rates" in error
+
+
+def test_damaged_checkpoint_falls_back(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the last checkpoint torn, the run goes on from the one before, says so, same bits."""
+    argv = runs.command(tmp_path)
+    assert main.main(argv) == 0
+    whole = runs.final_state(tmp_path)
+    (tmp_path / "metrics.json").unlink()
+    for path in (tmp_path / "checkpoints" / "40").rglob("*"):
+        if path.is_file() and path.stat().st_size > 100:
+            path.write_bytes(path.read_bytes()[:-50])
+    assert main.main(argv) == 0
+    assert "checkpoint 40 is damaged" in caplog.text
+    runs.assert_same_bits(runs.final_state(tmp_path), whole)
+    assert runs.logged_steps(tmp_path) == list(range(1, 41))
+
+
+def test_init_from_another_run(finished: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A run begins with the parameters of another one's last checkpoint."""
+    argv = runs.command(tmp_path, init_from=finished, train__num_steps=1, checkpoint__every_steps=1)
+    assert main.main(argv) == 0
+    first = validation.Checkpoints(tmp_path / "checkpoints", read_only=True)
+    assert first.steps() == [0, 1]  # the first step's learning rate is 0: weights as they were
+    theirs, ours = runs.final_state(finished), runs.final_state(tmp_path)
+    runs.assert_same_bits(ours.params, theirs.params)
+
+
+def test_hopeless_divergence_ends_in_one_line(tmp_path: pathlib.Path, capsys: Any) -> None:
+    """A run that always diverges goes back as often as allowed, then fails with one clear line."""
+    argv = runs.command(tmp_path, train__learning_rate=1e18, train__max_restarts=2)
+    assert main.main(argv) == 2
+    captured = capsys.readouterr()
+    assert captured.out.count("diverged:") == 2
+    assert captured.err.count("\n") == 1 and "the training diverges" in captured.err
+    saved = runs.final_state(tmp_path)
+    assert all(np.isfinite(x).all() for x in map(np.asarray, saved.params["conv1"].values()))
+
+
+class Trouble:
+    """Stands in for `divergence.check`: diverges at the given (restarts seen, step)."""
+
+    def __init__(self, *places: int) -> None:
+        self.places = list(places)
+        self.check = divergence.check
+
+    def __call__(self, first_step: int, metrics: dict[str, np.ndarray]) -> None:
+        """Diverges once at each place, in turn."""
+        self.check(first_step, metrics)
+        end = first_step + len(metrics["px_term"])
+        if self.places and end >= self.places[0]:
+            place = self.places.pop(0)
+            raise divergence.Diverged(f"planted at step {place}")
+
+
+def test_each_retry_goes_one_further_back(
+    tmp_path: pathlib.Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Retries begin at the last checkpoint, then one before; K doubles; the end is reached."""
+    monkeypatch.setattr(divergence, "check", Trouble(25, 24))
+    argv = runs.command(tmp_path, train__on_divergence="double_steps")
+    assert main.main(argv) == 0
+    out = capsys.readouterr().out
+    assert "restart 1 of 2 from step 21 with K = 2" in out
+    assert "restart 2 of 2 from step 14 with K = 4" in out
+    assert runs.logged_steps(tmp_path) == list(range(1, 41))
+
+
+def test_kill_in_a_retry_resumes_the_retry(
+    tmp_path: pathlib.Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends the process in a retry, the same command resumes that retry, K and keys."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*args: Any) -> None:
+        raise Killed
+
+    argv = runs.command(tmp_path, train__on_divergence="double_steps")
+    monkeypatch.setattr(divergence, "check", Trouble(25))
+    monkeypatch.setattr(divergence, "retire_stale", Counter(killed, at=2))
+    with pytest.raises(Killed):
+        main.main(argv)  # the count is written, the stale checkpoints are still there
+    monkeypatch.undo()
+    assert divergence.read(tmp_path, 1) == divergence.Retries(1, 2, 21)
+    assert main.main(argv) == 0
+    assert divergence.read(tmp_path, 1) == divergence.Retries(1, 2, 21)
+    assert "going on from the checkpoint of step 21" in capsys.readouterr().out
+
+
+class Counter:
+    """Calls the real `retire_stale`, and at the given call something else."""
+
+    def __init__(self, other: Any, at: int) -> None:
+        self.other, self.at, self.calls = other, at, 0
+        self.real = divergence.retire_stale
+
+    def __call__(self, *args: Any) -> None:
+        """Counts."""
+        self.calls += 1
+        (self.other if self.calls == self.at else self.real)(*args)
