@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from sadajem_jax import energy, sgld
+from sadajem_jax import backend, energy, sgld
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.inference.generate import Generator, as_float, as_images
@@ -150,7 +150,7 @@ class Model(Generator):
         batch_size: int | None = None,
     ) -> None:
         super().__init__(config, network, variables, buffer, num_sgld_steps)
-        most = CPU_BATCH if jax.default_backend() == "cpu" else config.eval.batch_size
+        most = CPU_BATCH if backend.on_cpu() else config.eval.batch_size
         self._float32_network = network.clone(dtype=jnp.float32)
         self.step, self.batch_size = step, batch_size or min(most, config.eval.batch_size)
 

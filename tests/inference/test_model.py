@@ -16,7 +16,8 @@ import pytest
 from scipy.special import logsumexp, softmax
 
 import sadajem_jax
-from sadajem_jax import energy, sgld, train_step
+from sadajem_jax import energy, sgld
+from sadajem_jax.batch_norm import forward
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.data import sets as data
 from sadajem_jax.inference import generate
@@ -253,7 +254,7 @@ def by_hand(model: Model, num_steps: int) -> jax.Array:
     starts = experiment.chain_starts(model.config, on_device, labels)
 
     def log_density(x: jax.Array) -> tuple[jax.Array, None]:
-        logits, _ = train_step.forward(model.network, model.variables, x)
+        logits, _ = forward(model.network, model.variables, x)
         return energy.log_density(logits), None
 
     return sgld.sample(
