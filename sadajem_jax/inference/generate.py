@@ -15,7 +15,6 @@ from sadajem_jax import informative_init
 from sadajem_jax.data import sets as data
 from sadajem_jax.inference.chains import BATCH_NORMS, NO_LABEL, Chains
 from sadajem_jax.randomness import row_keys
-from sadajem_jax.train_step import Dataset
 from sadajem_jax.training import experiment, validation
 from sadajem_jax.wide_resnet import WideResNet
 
@@ -186,16 +185,10 @@ class Generator:
         Raises:
           UserError: if the training images are needed, and not to be had.
         """
-        if self.config.sgld.init == "uniform":
-            return np.asarray(informative_init.uniform(keys, self.image_shape))
-        fresh, classes = self._informative
-        rows = np.zeros((len(keys), *self.image_shape), np.float32)
-        asked = np.flatnonzero(labels >= 0)
-        if len(asked) < len(keys):
-            rows[:] = fresh(keys, len(keys))
-        if len(asked):
-            found = informative_init.class_gaussian(keys[asked], labels[asked], classes, len(keys))
-            rows[asked] = found[: len(asked)]
+        rows = np.array(self._starts.of_classes(keys, labels))
+        free = labels < 0
+        if free.any():
+            rows[free] = np.asarray(self._starts.fresh(keys, len(keys)))[free]
         return rows
 
     def chain(
@@ -254,12 +247,12 @@ class Generator:
         return validation.hold_out(loaded, settings.val_size)[0]
 
     @functools.cached_property
-    def _informative(self) -> tuple[Callable[..., jax.Array], informative_init.ClassImages]:
-        """Fresh rows of any class, and what those of a given class are made of."""
+    def _starts(self) -> informative_init.Starts:
+        """The initialisation that training used."""
+        if self.config.sgld.init == "uniform":
+            return informative_init.uniform_starts(self.image_shape)
         images, labels = self.training_images
-        on_device = Dataset(jnp.asarray(images), jnp.asarray(labels))
-        classes = informative_init.by_class(on_device.images, labels, self.num_classes)
-        return experiment.chain_starts(self.config, on_device, labels).fresh, classes
+        return informative_init.informative(jnp.asarray(images), labels, self.num_classes)
 
     def _filled_up(self, labels: np.ndarray) -> np.ndarray:
         """Labels [N] of whole groups: the rows that fill the last one up follow log p(x)."""

@@ -11,14 +11,15 @@ import ml_collections
 import numpy as np
 import optax
 
-from sadajem_jax import informative_init, objective, sgld, train_state, train_step
+from sadajem_jax import backend, informative_init, objective, sgld, train_state, train_step
 from sadajem_jax.data.sets import SPECS, Images
+from sadajem_jax.informative_init import Starts
 from sadajem_jax.randomness import Purpose, row_keys, run_key, step_key
 from sadajem_jax.sharpness_aware import sam
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.train_step import Dataset, StepConfig
 from sadajem_jax.training import schedule
-from sadajem_jax.training.feed import Feeder, FreshRows, Stream
+from sadajem_jax.training.feed import Feeder, Stream
 from sadajem_jax.wide_resnet import WideResNet
 
 WINDOW = 64  # steps a feed is prepared for
@@ -120,12 +121,12 @@ def kernel(config: ml_collections.ConfigDict) -> sgld.Langevin:
 
 
 def step_config(config: ml_collections.ConfigDict) -> StepConfig:
-    """The static constants of a step; the chain is unrolled on the CPU, looped elsewhere."""
+    """The static constants of a step."""
     weights = config.objective
     return StepConfig(
         kernel=kernel(config),
         num_steps=config.sgld.num_steps,
-        unroll=jax.default_backend() == "cpu",
+        unroll=backend.unrolls(),
         num_shards=config.buffer.num_shards,
         weights=objective.Weights(weights.px_weight, weights.pyx_weight, weights.l2_coeff),
         pad=config.data.pad,
@@ -135,53 +136,12 @@ def step_config(config: ml_collections.ConfigDict) -> StepConfig:
     )
 
 
-class Starts(NamedTuple):
-    """The initialisation of chains: `fresh` for single rows, `fill` for a whole buffer."""
-
-    fresh: FreshRows
-    fill: functools.partial[jax.Array]
-
-
 def chain_starts(config: ml_collections.ConfigDict, data: Dataset, labels: np.ndarray) -> Starts:
     """The informative or the uniform initialisation, as the config says."""
-    shape, num_classes = data.images.shape[1:], SPECS[config.data.name].num_classes
     if config.sgld.init == "uniform":
-        draw = functools.partial(_uniform, shape)
-        return Starts(draw, functools.partial(_fill_uniform, draw))
-    grouped = informative_init.by_class(data.images, labels, num_classes)
-    return Starts(
-        functools.partial(_informative, grouped),
-        functools.partial(_fill_informative, grouped),
-    )
-
-
-def _uniform(shape: tuple[int, ...], keys: jax.Array, count: int) -> jax.Array:
-    del count  # rows beyond it are cheap, and never read
-    return informative_init.uniform(keys, shape)
-
-
-def _fill_uniform(draw: FreshRows, keys: jax.Array) -> jax.Array:
-    return draw(keys, len(keys))
-
-
-def _informative(grouped: informative_init.ClassImages, keys: jax.Array, count: int) -> jax.Array:
-    """Fresh rows of classes drawn uniformly, each by its own key."""
-    make, classes = _classes(keys, num_classes=len(grouped.counts))
-    return informative_init.class_gaussian(make, np.asarray(classes)[:count], grouped, len(keys))
-
-
-@functools.partial(jax.jit, static_argnames="num_classes")
-def _classes(keys: jax.Array, *, num_classes: int) -> tuple[jax.Array, jax.Array]:
-    """(keys [M] to make the rows with, classes [M])."""
-    pick, make = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-    return make, jax.vmap(lambda key: jax.random.randint(key, (), 0, num_classes))(pick)
-
-
-def _fill_informative(grouped: informative_init.ClassImages, keys: jax.Array) -> jax.Array:
-    """A buffer with the same number of images a class, the classes taking turns."""
-    classes = np.arange(len(keys)) % len(grouped.counts)
-    chunk = informative_init.FILL_CHUNK
-    return informative_init.class_gaussian(keys, classes, grouped, len(keys), chunk)
+        return informative_init.uniform_starts(data.images.shape[1:])
+    num_classes = SPECS[config.data.name].num_classes
+    return informative_init.informative(data.images, labels, num_classes)
 
 
 def feeder(
