@@ -1,48 +1,56 @@
-"""Floating-point operations of one training step, counted from the shapes.
+"""Floating-point operations of any function of arrays, and of a training step.
 
 An operation is a multiplication or an addition, so a multiply-accumulate is two. Convolutions and
-the linear layer are counted, with padded taps as full ones; BatchNorm, activations and biases are
-left out. The count depends on shapes alone, so two programs of one step share it.
+matrix products are counted, with padded taps as full ones; norms, activations and biases are left
+out. The count is read from the traced program: nothing is compiled, and any network will do.
 """
 
+from __future__ import annotations
 
-def conv_flop(kernel: int, c_in: int, c_out: int, size: int) -> int:
-    """FLOP of a `kernel` x `kernel` convolution with [c_out, size, size] output, for one image."""
-    return 2 * kernel**2 * c_in * c_out * size**2
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.extend import core
 
 
-def block_flop(c_in: int, c_out: int, size: int, stride: int) -> int:
-    """FLOP of one pre-activation block on a [c_in, size, size] input, for one image.
+class Count(NamedTuple):
+    """What a program computes.
 
-    The stride sits on the second convolution, so the first works at the full input size: that is
-    what takes WRN-28-10 from 10.5 to 11.9 GFLOP.
+    Attributes:
+      flop: operations of its convolutions and matrix products.
+      conv_outputs: elements of all its convolutions' outputs.
     """
-    out = (size - 1) // stride + 1
-    changed = stride != 1 or c_in != c_out
-    shortcut = conv_flop(1, c_in, c_out, out) if changed else 0
-    return conv_flop(3, c_in, c_out, size) + conv_flop(3, c_out, c_out, out) + shortcut
+
+    flop: int = 0
+    conv_outputs: int = 0
 
 
-def forward_flop(
-    depth: int, width: int, num_classes: int = 10, image_size: int = 32, channels: int = 3
-) -> int:
-    """FLOP of one forward pass of the Wide-ResNet, for one image of `image_size` pixels a side.
+def count(fn: Callable[..., Any], *shapes: Any) -> Count:
+    """The operations of fn on arrays of these shapes, traced and not run.
 
-    Raises:
-      ValueError: `depth` is not 6n + 4 with n of at least 1.
+    A scan's body counts once a step, a branch as the costliest of its switch, and the body of a
+    loop whose length the program itself decides (`while_loop`) once.
+
+    Args:
+      fn: of arrays, or of pytrees of them.
+      *shapes: its arguments, arrays or `jax.ShapeDtypeStruct`.
+
+    Examples:
+      >>> count(jnp.matmul, jnp.ones((2, 3)), jnp.ones((3, 5)))
+      Count(flop=60, conv_outputs=0)
     """
-    blocks, left = divmod(depth - 4, 6)
-    if left or blocks < 1:
-        raise ValueError(f"depth must be 6n + 4 with n >= 1 (10, 16, 22, 28, ...), found {depth}")
-    total, size = conv_flop(3, channels, 16, image_size), image_size
-    channels = 16
-    for stage in range(4 if image_size == 64 else 3):
-        c_out = 16 * width * 2**stage
-        for block in range(blocks):
-            stride = 2 if stage > 0 and block == 0 else 1
-            total += block_flop(channels, c_out, size, stride)
-            channels, size = c_out, (size - 1) // stride + 1
-    return total + 2 * channels * num_classes
+    return _of_program(jax.make_jaxpr(fn)(*shapes).jaxpr)
+
+
+def forward(network: nn.Module, image_shape: tuple[int, ...]) -> Count:
+    """The operations of a network on one image (H, W, channels), in evaluation mode."""
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    variables = jax.eval_shape(network.init, jax.random.key(0), image)
+    return count(network.apply, variables, image)
 
 
 def forward_equivalents(
@@ -60,19 +68,66 @@ def forward_equivalents(
 
 
 def step_tflop(
-    depth: int,
-    width: int,
+    network: nn.Module,
+    image_shape: tuple[int, ...],
     batch_size_px: int,
     batch_size_label: int,
     num_sgld_steps: int,
     rho: float = 0.2,
-    num_classes: int = 10,
-    image_size: int = 32,
 ) -> float:
-    """Operations of one whole training step, in TFLOP (10^12).
-
-    Raises:
-      ValueError: `depth` is not 6n + 4.
-    """
+    """Operations of one whole training step, in TFLOP (10^12)."""
     forwards = forward_equivalents(batch_size_px, batch_size_label, num_sgld_steps, rho)
-    return forwards * forward_flop(depth, width, num_classes, image_size) / 1e12
+    return forwards * forward(network, image_shape).flop / 1e12
+
+
+def _of_program(jaxpr: core.Jaxpr) -> Count:
+    return _sum(_of_equation(equation) for equation in jaxpr.eqns)
+
+
+def _of_equation(equation: core.JaxprEqn) -> Count:
+    name, params = equation.primitive.name, equation.params
+    if name == "conv_general_dilated":
+        return _of_convolution(equation)
+    if name == "dot_general":
+        return _of_product(equation)
+    inner = [_of_program(program) for program in _programs(params)]
+    if name == "cond":
+        return max(inner)
+    times = params["length"] if name == "scan" else 1
+    return _sum(inner * times)
+
+
+def _programs(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
+    """The programs inside an equation: a loop's body, a compiled or a differentiable function."""
+    for value in params.values():
+        for item in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(item, core.ClosedJaxpr):
+                yield item.jaxpr
+            elif isinstance(item, core.Jaxpr):
+                yield item
+
+
+def _of_convolution(equation: core.JaxprEqn) -> Count:
+    kernel, out = _shape(equation.invars[1]), _shape(equation.outvars[0])
+    features = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
+    taps = math.prod(kernel) // features
+    # the gradient of a strided convolution spreads its input out; the zeros between cost nothing
+    spread = math.prod(equation.params["lhs_dilation"])
+    size = math.prod(out)
+    return Count(2 * size * taps // spread, size)
+
+
+def _of_product(equation: core.JaxprEqn) -> Count:
+    left, out = _shape(equation.invars[0]), _shape(equation.outvars[0])
+    (contracted, _), _ = equation.params["dimension_numbers"]
+    terms = math.prod(left[axis] for axis in contracted)
+    return Count(2 * math.prod(out) * terms)
+
+
+def _shape(variable: Any) -> tuple[int, ...]:
+    return variable.aval.shape
+
+
+def _sum(counts: Any) -> Count:
+    flop, outputs = (sum(values) for values in zip(Count(), *counts, strict=True))
+    return Count(flop, outputs)

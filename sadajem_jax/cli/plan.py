@@ -10,6 +10,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from sadajem_jax import backend
 from sadajem_jax.cli import flops
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.data import sets as data
@@ -110,22 +111,8 @@ def estimate(config: ml_collections.ConfigDict) -> Memory:
     fixed += (spec.num_train - config.data.val_size) * pixels
     images = (2 * train.batch_size_px + train.batch_size_label) // train.micro_batches
     itemsize = 2 if config.model.dtype == "bfloat16" else 4
-    outputs = convolution_outputs(config.model.depth, config.model.width, spec.image_size)
+    outputs = one_forward(config).conv_outputs
     return Memory(fixed, int(KEPT * outputs * itemsize * images))
-
-
-def convolution_outputs(depth: int, width: int, image_size: int) -> int:
-    """Elements of all the convolutions' outputs for one image."""
-    blocks, size, channels = (depth - 4) // 6, image_size, 16
-    total = channels * size**2
-    for stage in range(4 if image_size == 64 else 3):
-        out = (16 << stage) * width
-        for block in range(blocks):
-            after = (size + 1) // 2 if stage > 0 and block == 0 else size
-            shortcut = out * after**2 if after != size or out != channels else 0
-            total += out * size**2 + out * after**2 + shortcut
-            size, channels = after, out
-    return total
 
 
 def forwards(config: ml_collections.ConfigDict) -> int:
@@ -138,11 +125,14 @@ def forwards(config: ml_collections.ConfigDict) -> int:
 
 def step_tflop(config: ml_collections.ConfigDict) -> float:
     """Operations of one step, in TFLOP."""
-    spec, model = data.SPECS[config.data.name], config.model
-    forward = flops.forward_flop(
-        model.depth, model.width, spec.num_classes, spec.image_size, spec.channels
-    )
-    return forwards(config) * forward / 1e12
+    return forwards(config) * one_forward(config).flop / 1e12
+
+
+def one_forward(config: ml_collections.ConfigDict) -> flops.Count:
+    """Operations and convolutions' outputs of the config's network on one image."""
+    spec = data.SPECS[config.data.name]
+    shape = (spec.image_size, spec.image_size, spec.channels)
+    return flops.forward(experiment.network(config), shape)
 
 
 def device_memory() -> int:
@@ -159,7 +149,7 @@ def measure(config: ml_collections.ConfigDict) -> tuple[float, str]:
     """
     small = ml_collections.ConfigDict(config.to_dict())
     how = "measured"
-    if jax.default_backend() == "cpu" and step_tflop(config) > SCALED_TFLOP:
+    if backend.on_cpu() and step_tflop(config) > SCALED_TFLOP:
         px = config.buffer.num_shards * config.train.micro_batches
         small.sgld.num_steps, small.train.batch_size_px, small.train.batch_size_label = (
             1,
