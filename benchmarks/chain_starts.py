@@ -18,7 +18,8 @@ import jax
 
 from benchmarks import timing
 from sadajem_jax.cli import config as config_files
-from sadajem_jax.data import sets as data
+from sadajem_jax.data import loading
+from sadajem_jax.data.specs import get_spec
 from sadajem_jax.randomness import row_keys
 from sadajem_jax.training import experiment
 
@@ -30,7 +31,9 @@ def main() -> None:
     parser.add_argument("--data_dir", default="")
     args = parser.parse_args()
     config = config_files.load(f"configs/{args.data}.py")
-    made = experiment.build(config, data.load(args.data, "train", args.data_dir or None))
+    made = experiment.build(
+        config, loading.load(get_spec(args.data), "train", args.data_dir or None)
+    )
     starts = experiment.chain_starts(config, made.data, made.data.labels.__array__())
     keys = row_keys(jax.random.key(0), config.buffer.size)
     base = resident_gib()

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sadajem_jax.cli import config as config_files
-from sadajem_jax.data.sets import Images
+from sadajem_jax.data.loading import Images
 from sadajem_jax.train_step import looped
 from sadajem_jax.training import experiment
 from sadajem_jax.training.experiment import Experiment

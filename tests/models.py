@@ -12,7 +12,8 @@ import ml_collections
 import numpy as np
 
 from sadajem_jax.cli import config as config_files
-from sadajem_jax.data import sets as data
+from sadajem_jax.data import loading
+from sadajem_jax.data.specs import get_spec
 from sadajem_jax.inference.model import Model
 from sadajem_jax.training import experiment
 from sadajem_jax.workdir.checkpoint import Checkpoints
@@ -40,7 +41,7 @@ def make_run(workdir: pathlib.Path, steps: tuple[int, ...] = (0,), **overrides: 
     config = settings(**overrides)
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "config.json").write_text(config_files.to_json(config))
-    state = experiment.build(config, data.load("digits", "train")).initial_state()
+    state = experiment.build(config, loading.load(get_spec("digits"), "train")).initial_state()
     head = jax.tree.map(lambda x: 10 * x, state.params["class_output"])
     state = state.replace(params={**state.params, "class_output": head})
     key = jax.random.key(1)

@@ -12,9 +12,10 @@ import numpy as np
 
 from sadajem_jax.cli import flops
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.data import sets as data
+from sadajem_jax.console.words import duration
+from sadajem_jax.data import loading
+from sadajem_jax.data.specs import get_spec
 from sadajem_jax.training import experiment, init_from
-from sadajem_jax.training.run_log import duration
 from sadajem_jax.training.runner import Runner
 from sadajem_jax.workdir import folder as workdirs
 
@@ -102,7 +103,7 @@ def parameters(config: ml_collections.ConfigDict) -> int:
 
 def estimate(config: ml_collections.ConfigDict) -> Memory:
     """Bytes of a step, from the shapes alone."""
-    train, spec = config.train, data.SPECS[config.data.name]
+    train, spec = config.train, get_spec(config.data.name)
     pixels = spec.image_size**2 * spec.channels
     copies = 4 if config.sam.rho > 0 else 3
     copies += 1 if train.ema_decay > 0 else 0
@@ -138,7 +139,7 @@ def forwards(config: ml_collections.ConfigDict) -> int:
 
 def step_tflop(config: ml_collections.ConfigDict) -> float:
     """Operations of one step, in TFLOP."""
-    spec, model = data.SPECS[config.data.name], config.model
+    spec, model = get_spec(config.data.name), config.model
     forward = flops.forward_flop(
         model.depth, model.width, spec.num_classes, spec.image_size, spec.channels
     )
@@ -184,12 +185,12 @@ def _seconds_per_step(run: experiment.Experiment) -> float:
     return float(np.median(seconds))
 
 
-def _random_images(config: ml_collections.ConfigDict) -> data.Images:
-    spec, rng = data.SPECS[config.data.name], np.random.default_rng(0)
+def _random_images(config: ml_collections.ConfigDict) -> loading.Images:
+    spec, rng = get_spec(config.data.name), np.random.default_rng(0)
     count = max(20 * spec.num_classes, config.train.batch_size_px, config.train.batch_size_label)
     shape = (count, spec.image_size, spec.image_size, spec.channels)
     labels = np.arange(count, dtype=np.int32) % spec.num_classes
-    return data.Images(rng.integers(0, 256, shape, np.uint8), labels)
+    return loading.Images(rng.integers(0, 256, shape, np.uint8), labels)
 
 
 def _gib(size: int) -> str:

@@ -10,7 +10,8 @@ import ml_collections
 
 from sadajem_jax.cli.config import flat, nearest, nearest_field
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.data import sets as data
+from sadajem_jax.data import specs
+from sadajem_jax.data.specs import get_spec
 from sadajem_jax.evaluation import ood_sets
 from sadajem_jax.training import schedule
 
@@ -44,7 +45,7 @@ RULES: dict[str, Rule] = {
     "seed": Rule(int, lambda v: 0 <= v < 2**31, "a whole number from 0 to 2^31 - 1"),
     "deterministic": _BOOL,
     "init_from": _TEXT,
-    "data.name": _one_of(*data.SPECS),
+    "data.name": _one_of(*specs.NAMES),
     "data.data_dir": _TEXT,
     "data.val_size": _at_least(0),
     "data.pad": _at_least(0),
@@ -150,7 +151,7 @@ def words(text: str) -> list[str]:
 
 
 def _check_together(config: ml_collections.ConfigDict) -> None:
-    spec = data.SPECS[config.data.name]
+    spec = get_spec(config.data.name)
     train, buffer = config.train, config.buffer
     there = spec.num_train - config.data.val_size
     fits = f"at most the {there:,} training images of {config.data.name}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from sadajem_jax.training.run_log import duration
+from sadajem_jax.console.words import duration
 
 SECONDS_BETWEEN_LINES = 10.0
 

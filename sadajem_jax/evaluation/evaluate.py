@@ -30,8 +30,10 @@ from sadajem_jax import __version__
 from sadajem_jax.cli.rules import EVAL_PARTS, words
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.progress import Progress
-from sadajem_jax.data import sets as data
-from sadajem_jax.data.sets import Images
+from sadajem_jax.console.words import duration
+from sadajem_jax.data import loading
+from sadajem_jax.data.loading import Images
+from sadajem_jax.data.specs import get_spec
 from sadajem_jax.evaluation import curves, ood_sets, sharded
 from sadajem_jax.evaluation.accuracy import Accuracy
 from sadajem_jax.evaluation.calibration import Calibration
@@ -42,8 +44,6 @@ from sadajem_jax.inference.model import Model
 from sadajem_jax.randomness import run_key
 from sadajem_jax.report import page as report
 from sadajem_jax.train_state import TrainState
-from sadajem_jax.training import validation
-from sadajem_jax.training.run_log import duration
 from sadajem_jax.wide_resnet import WideResNet
 from sadajem_jax.workdir.checkpoint import checksum
 from sadajem_jax.workdir.records import Records
@@ -240,7 +240,7 @@ def _on_test(subject: Subject) -> dict[str, Any]:
 
 def _note_on(test: Images, config: ml_collections.ConfigDict) -> Iterator[str]:
     """Says so where a folder holds fewer images than the official split."""
-    found, official = len(test.labels), data.SPECS[config.data.name].num_test
+    found, official = len(test.labels), get_spec(config.data.name).num_test
     if found != official:
         yield f"{found:,} of the {official:,} official test images of {config.data.name}."
 
@@ -350,12 +350,12 @@ def _validation_split(config: ml_collections.ConfigDict) -> Images | None:
     if config.data.val_size == 0:
         return None
     train = _split(config.data.name, "train", config.data.data_dir or None)
-    return validation.hold_out(train, config.data.val_size)[1]
+    return loading.hold_out(train, config.data.val_size)[1]
 
 
 @functools.cache
 def _split(name: str, split: str, data_dir: str | None) -> Images:
-    return data.load(name, split, data_dir)
+    return loading.load(get_spec(name), split, data_dir)
 
 
 def _batch_size(config: ml_collections.ConfigDict, images: Images) -> int:

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sadajem_jax.data import sets as data
-from sadajem_jax.data.sets import DataError, DatasetSpec
+from sadajem_jax.data import loading, specs
+from sadajem_jax.data.specs import DataError, DatasetSpec, get_spec
 from sadajem_jax.inference import pictures
 
 INTERPOLATED = "_interpolated"
 NAMES = (
-    *(name for name in data.SPECS),
-    *(name + INTERPOLATED for name in data.SPECS),
+    *(name for name in specs.NAMES),
+    *(name + INTERPOLATED for name in specs.NAMES),
     "photographs",
     "inverted_digits",
     "uniform_noise",
@@ -93,7 +93,7 @@ def load(name: str, inside: str, count: int, data_dir: str | None = None) -> OOD
     Raises:
       DataError: if it cannot be had, in one line.
     """
-    spec = data.SPECS[inside]
+    spec = get_spec(inside)
     images, note = _find(name, count, data_dir, spec)
     fitted, how = fit(images, spec.image_size, spec.channels)
     return OODSet(label_of(name), fitted, note + how)
@@ -111,9 +111,9 @@ def _find(
     }
     if name in made:
         return made[name]()
-    if name in data.SPECS:
+    if name in specs.NAMES:
         return _test_split(name, data_dir)
-    if name.removesuffix(INTERPOLATED) in data.SPECS:
+    if name.removesuffix(INTERPOLATED) in specs.NAMES:
         images, note = _test_split(name.removesuffix(INTERPOLATED), data_dir)
         return interpolated(images), "means of two of " + note
     path = pathlib.Path(name).expanduser()
@@ -161,12 +161,12 @@ def photographs() -> tuple[np.ndarray, str]:
 
 def inverted_digits() -> tuple[np.ndarray, str]:
     """The digits' test images with ink and paper exchanged."""
-    images = 255 - data.load("digits", "test").images
+    images = 255 - loading.load(get_spec("digits"), "test").images
     return images, f"the {len(images):,} test digits, dark on light"
 
 
 def _test_split(name: str, data_dir: str | None) -> tuple[np.ndarray, str]:
-    images = data.load(name, "test", data_dir).images
+    images = loading.load(get_spec(name), "test", data_dir).images
     return images, describe(name, len(images))
 
 
@@ -177,7 +177,7 @@ def describe(name: str, found: int) -> str:
       >>> describe("svhn_cropped", 10_000)
       '10,000 of the 26,032 official test images of svhn_cropped'
     """
-    official = data.SPECS[name].num_test
+    official = get_spec(name).num_test
     if found == official:
         return f"the {official:,} test images of {name}"
     return f"{found:,} of the {official:,} official test images of {name}"

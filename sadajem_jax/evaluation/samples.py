@@ -193,7 +193,8 @@ def film(model: Model, key: jax.Array, num_steps: int | None) -> Figure:
             frames.append(np.asarray(moved[:FILMED]))
     images = pictures.to_uint8(np.stack(frames))
     density = np.stack([model.log_density(frame) for frame in images])
-    arrays = {"images": images, "steps": np.asarray(steps), "log_density": density}
+    arrays: dict[str, np.ndarray] = {"images": images, "steps": np.asarray(steps)}
+    arrays["log_density"] = density
     caption = f"{images.shape[1]} chains from their start to step {last:,}, a frame every K steps."
     return Figure(
         "samples_film", gif([grid(frame, 5) for frame in images]), ".gif", arrays, caption

@@ -12,11 +12,12 @@ import ml_collections
 import numpy as np
 
 from sadajem_jax import informative_init
-from sadajem_jax.data import sets as data
+from sadajem_jax.data import loading
+from sadajem_jax.data.specs import get_spec
 from sadajem_jax.inference.chains import BATCH_NORMS, NO_LABEL, Chains
 from sadajem_jax.randomness import row_keys
 from sadajem_jax.train_step import Dataset
-from sadajem_jax.training import experiment, validation
+from sadajem_jax.training import experiment
 from sadajem_jax.wide_resnet import WideResNet
 
 Progress = Callable[[float], None]
@@ -93,7 +94,7 @@ class Generator:
         buffer: Any,
         num_sgld_steps: int | None = None,
     ) -> None:
-        spec = data.SPECS[config.data.name]
+        spec = get_spec(config.data.name)
         self.config, self.network, self.variables = config, network, variables
         self.buffer = np.asarray(buffer, np.float32)
         self.num_sgld_steps = num_sgld_steps or config.sgld.num_steps
@@ -243,15 +244,15 @@ class Generator:
         return num_steps
 
     @functools.cached_property
-    def training_images(self) -> data.Images:
+    def training_images(self) -> loading.Images:
         """The images and labels trained on, without those held out; read when first used.
 
         Raises:
           UserError: if they are not to be had.
         """
         settings = self.config.data
-        loaded = data.load(settings.name, "train", settings.data_dir or None)
-        return validation.hold_out(loaded, settings.val_size)[0]
+        loaded = loading.load(get_spec(settings.name), "train", settings.data_dir or None)
+        return loading.hold_out(loaded, settings.val_size)[0]
 
     @functools.cached_property
     def _informative(self) -> tuple[Callable[..., jax.Array], informative_init.ClassImages]:

@@ -14,11 +14,11 @@ import jax
 import numpy as np
 
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.words import duration
 from sadajem_jax.inference import pictures
 from sadajem_jax.inference.generate import row_labels
 from sadajem_jax.inference.model import Model
 from sadajem_jax.randomness import run_key
-from sadajem_jax.training.run_log import duration
 from sadajem_jax.workdir import files
 
 SOURCES = ("buffer", "fresh")

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from sadajem_jax import __version__
+from sadajem_jax.console.words import duration
 from sadajem_jax.report import paper_numbers
-from sadajem_jax.training.run_log import duration
 from sadajem_jax.workdir import files
 
 GRID_WIDTH = 456  # pixels

@@ -12,7 +12,8 @@ import numpy as np
 import optax
 
 from sadajem_jax import informative_init, objective, sgld, train_state, train_step
-from sadajem_jax.data.sets import SPECS, Images
+from sadajem_jax.data.loading import Images
+from sadajem_jax.data.specs import get_spec
 from sadajem_jax.randomness import Purpose, row_keys, run_key, step_key
 from sadajem_jax.sharpness_aware import sam
 from sadajem_jax.train_state import TrainState
@@ -89,7 +90,7 @@ def build(
 
 def network(config: ml_collections.ConfigDict) -> WideResNet:
     """The network that the config names, parameters in float32."""
-    spec, model = SPECS[config.data.name], config.model
+    spec, model = get_spec(config.data.name), config.model
     dtype = jnp.dtype(model.dtype)
     return WideResNet(model.depth, model.width, spec.num_classes, model.norm, dtype)
 
@@ -144,7 +145,7 @@ class Starts(NamedTuple):
 
 def chain_starts(config: ml_collections.ConfigDict, data: Dataset, labels: np.ndarray) -> Starts:
     """The informative or the uniform initialisation, as the config says."""
-    shape, num_classes = data.images.shape[1:], SPECS[config.data.name].num_classes
+    shape, num_classes = data.images.shape[1:], get_spec(config.data.name).num_classes
     if config.sgld.init == "uniform":
         draw = functools.partial(_uniform, shape)
         return Starts(draw, functools.partial(_fill_uniform, draw))

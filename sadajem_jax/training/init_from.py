@@ -10,7 +10,7 @@ import ml_collections
 
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.data import sets as data
+from sadajem_jax.data.specs import get_spec
 from sadajem_jax.train_state import TrainState, create
 from sadajem_jax.training import experiment, schedule
 from sadajem_jax.workdir.checkpoint import Checkpoints
@@ -59,7 +59,7 @@ def last_model(workdir: pathlib.Path) -> tuple[Any, Any]:
 
 def blueprint(config: ml_collections.ConfigDict) -> TrainState:
     """Shapes and dtypes of a run's state, from its config alone."""
-    spec = data.SPECS[config.data.name]
+    spec = get_spec(config.data.name)
     shape = (spec.image_size, spec.image_size, spec.channels)
     constant = schedule.learning_rate("constant", config.train.learning_rate, 1)
     model, tx = experiment.network(config), experiment.optimizer(config, constant)

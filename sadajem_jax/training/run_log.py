@@ -9,6 +9,7 @@ import time
 import numpy as np
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from sadajem_jax.console.words import duration
 from sadajem_jax.inference import pictures
 from sadajem_jax.training import metric_writer
 from sadajem_jax.training.watch import Watch
@@ -111,20 +112,3 @@ class RunLog:
         """Flushes the event files and clears the progress bar."""
         self._bar.close()
         self.writer.close()
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them.
-
-    Examples:
-      >>> duration(42), duration(95), duration(7_300), duration(200_000)
-      ('42 s', '1 min 35 s', '2 h 01 min', '2 d 07 h')
-    """
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    if seconds < 86_400:
-        return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
-    return f"{seconds // 86_400} d {seconds % 86_400 // 3600:02d} h"

@@ -13,15 +13,17 @@ import numpy as np
 
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.cli import plan
-from sadajem_jax.data import sets as data
-from sadajem_jax.data.sets import Images
+from sadajem_jax.console.words import duration
+from sadajem_jax.data import loading
+from sadajem_jax.data.loading import Images
+from sadajem_jax.data.specs import get_spec
 from sadajem_jax.evaluation import evaluate
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.training import divergence, experiment, init_from, validation
 from sadajem_jax.training.divergence import Retries
 from sadajem_jax.training.experiment import Experiment
 from sadajem_jax.training.lock import training_lock
-from sadajem_jax.training.run_log import RunLog, duration
+from sadajem_jax.training.run_log import RunLog
 from sadajem_jax.training.runner import Runner
 from sadajem_jax.training.signals import StopSignal
 from sadajem_jax.training.validation import Validator
@@ -71,11 +73,11 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
         if last == workdirs.expected_steps(config) and is_evaluated(workdir, last):
             report(config, workdir)
             return 0
-        data.check_available(config.data.name, data_dir, "train")
+        loading.check_available(get_spec(config.data.name), data_dir, "train")
         plan.check_memory(config)
         files.write_text_atomically(workdir / "config.json", config_files.to_json(config))
-        loaded = data.load(config.data.name, "train", data_dir)
-        images, _ = validation.hold_out(loaded, config.data.val_size)
+        loaded = loading.load(get_spec(config.data.name), "train", data_dir)
+        images, _ = loading.hold_out(loaded, config.data.val_size)
         run(Job(config, workdir, checkpoints, images, stop))
         checkpoints.close()
     return 128 + stop.number if stop() else 0

@@ -9,7 +9,7 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from sadajem_jax.data.sets import Images
+from sadajem_jax.data.loading import Images
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.workdir import files
 from sadajem_jax.workdir.checkpoint import Checkpoints

@@ -12,7 +12,7 @@ import ml_collections
 
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.data import sets as data
+from sadajem_jax.data.specs import get_spec
 from sadajem_jax.training import schedule
 
 FREE = ("data.data_dir", "deterministic")  # change where a run computes, not what
@@ -100,6 +100,6 @@ def _same_rates(old: ml_collections.ConfigDict, new: ml_collections.ConfigDict, 
 
 def expected_steps(config: ml_collections.ConfigDict) -> int:
     """The run's length, from the table of data sets."""
-    images = data.SPECS[config.data.name].num_train - config.data.val_size
+    images = get_spec(config.data.name).num_train - config.data.val_size
     per_epoch = images // config.train.batch_size_label
     return config.train.num_steps or config.train.num_epochs * per_epoch

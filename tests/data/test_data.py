@@ -24,12 +24,12 @@ import numpy as np
 import pytest
 import scipy.io
 
-from sadajem_jax.data import sets as data
-
 tfds = pytest.importorskip("tensorflow_datasets")
 pytest.importorskip("array_record")
 
-from sadajem_jax.data import tfds_builders  # noqa: E402  (imports tensorflow-datasets)
+from sadajem_jax.data import loading, specs, tfds_builders  # noqa: E402
+from sadajem_jax.data import prepared as prepared_sets  # noqa: E402
+from sadajem_jax.data.specs import DataError, get_spec  # noqa: E402
 from tests import places  # noqa: E402
 
 PER_FILE = 4  # images in each fake file
@@ -67,36 +67,36 @@ def write_tar(path: pathlib.Path, folder: str, files: dict[str, bytes]) -> None:
             archive.addfile(member, io.BytesIO(content))
 
 
-def write_cifar10(folder: pathlib.Path) -> dict[str, data.Images]:
+def write_cifar10(folder: pathlib.Path) -> dict[str, loading.Images]:
     """Writes a small archive in CIFAR-10's format; returns what is in it, as the others below."""
     names = [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]
     parts = [(fake_images(i, PER_FILE), np.arange(i, i + PER_FILE)) for i in range(6)]
     files = {n: cifar_bytes(*part) for n, part in zip(names, parts, strict=True)}
-    files["batches.meta.txt"] = ("\n".join(data.SPECS["cifar10"].class_names) + "\n\n").encode()
+    files["batches.meta.txt"] = ("\n".join(get_spec("cifar10").class_names) + "\n\n").encode()
     write_tar(folder / "cifar-10-binary.tar.gz", "cifar-10-batches-bin", files)
-    train = data.Images(*(np.concatenate(arrays) for arrays in zip(*parts[:5], strict=True)))
-    return {"train": train, "test": data.Images(*parts[5])}
+    train = loading.Images(*(np.concatenate(arrays) for arrays in zip(*parts[:5], strict=True)))
+    return {"train": train, "test": loading.Images(*parts[5])}
 
 
-def write_cifar100(folder: pathlib.Path) -> dict[str, data.Images]:
+def write_cifar100(folder: pathlib.Path) -> dict[str, loading.Images]:
     """Writes a small archive in CIFAR-100's format, its classes 0 and 99 included."""
     fine = np.array([0, 99, 50, 7])
-    splits = {s: data.Images(fake_images(i, 4), fine) for i, s in enumerate(("train", "test"))}
+    splits = {s: loading.Images(fake_images(i, 4), fine) for i, s in enumerate(("train", "test"))}
     files = {f"{s}.bin": cifar_bytes(x.images, fine // 5, fine) for s, x in splits.items()}
-    files["fine_label_names.txt"] = "\n".join(data.SPECS["cifar100"].class_names).encode()
+    files["fine_label_names.txt"] = "\n".join(get_spec("cifar100").class_names).encode()
     files["coarse_label_names.txt"] = "\n".join(f"coarse{i}" for i in range(20)).encode()
     write_tar(folder / "cifar-100-binary.tar.gz", "cifar-100-binary", files)
     return splits
 
 
-def write_svhn(folder: pathlib.Path) -> dict[str, data.Images]:
+def write_svhn(folder: pathlib.Path) -> dict[str, loading.Images]:
     """Writes small .mat files in SVHN's format, with each of the ten labels."""
     splits = {}
     for seed, split in enumerate(("train", "test")):
         images, y = fake_images(seed, 10), np.arange(1, 11, dtype=np.uint8)[:, None]
         mat = {"X": images.transpose(1, 2, 3, 0), "y": y}
         scipy.io.savemat(folder / f"{split}_32x32.mat", mat)
-        splits[split] = data.Images(images, np.array([1, 2, 3, 4, 5, 6, 7, 8, 9, 0]))
+        splits[split] = loading.Images(images, np.array([1, 2, 3, 4, 5, 6, 7, 8, 9, 0]))
     return splits
 
 
@@ -131,7 +131,7 @@ def no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> 
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "default_data_dir"))
 
 
-Prepared = tuple[pathlib.Path, dict[str, dict[str, data.Images]]]
+Prepared = tuple[pathlib.Path, dict[str, dict[str, loading.Images]]]
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
         patch.setenv("NO_PROXY", "127.0.0.1")
         for name in truth:
             redirect(patch, name, address)
-            data.load(name, "train", str(root))
+            loading.load(get_spec(name), "train", str(root))
     return root, truth
 
 
@@ -161,14 +161,14 @@ def copied(prepared: Prepared, tmp_path: pathlib.Path) -> pathlib.Path:
 
 def refusal(action: functools.partial) -> str:
     """Runs what should be refused; returns the message, which must be a single line."""
-    with pytest.raises(data.DataError) as caught:
+    with pytest.raises(DataError) as caught:
         action()
     message = str(caught.value)
     assert "\n" not in message
     return message
 
 
-def pairs(split: data.Images) -> collections.Counter:
+def pairs(split: loading.Images) -> collections.Counter:
     """The split as a multiset of (pixels, label)."""
     return collections.Counter(
         (image.tobytes(), int(label)) for image, label in zip(*split, strict=True)
@@ -179,26 +179,32 @@ def test_digits_are_split_without_overlap_or_loss() -> None:
     """Train and test together are scikit-learn's 1,797 digits, each image exactly once."""
     from sklearn.datasets import load_digits
 
-    train, test = data.load("digits", "train"), data.load("digits", "test")
+    train, test = (
+        loading.load(get_spec("digits"), "train"),
+        loading.load(get_spec("digits"), "test"),
+    )
     bunch = load_digits()
     scaled = np.floor(bunch.images * 255 / 16 + 0.5).astype(np.uint8)[..., None]
-    assert pairs(train) + pairs(test) == pairs(data.Images(scaled, bunch.target))
+    assert pairs(train) + pairs(test) == pairs(loading.Images(scaled, bunch.target))
     assert not pairs(train).keys() & pairs(test).keys()
-    spec = data.SPECS["digits"]
+    spec = get_spec("digits")
     assert (len(train.labels), len(test.labels)) == (spec.num_train, spec.num_test)
 
 
 def test_digits_split_never_changes() -> None:
     """The held-out digits are these ones, in every process and for every version of NumPy."""
-    test = data.load("digits", "test")
+    test = loading.load(get_spec("digits"), "test")
     assert zlib.crc32(test.images.tobytes()) == DIGITS_TEST_CRC32
-    again = data.load("digits", "test")
+    again = loading.load(get_spec("digits"), "test")
     np.testing.assert_array_equal(test.images, again.images)
 
 
 def test_digits_hold_out_every_class_alike() -> None:
     """Each class gives its share of the 297 held-out digits, to within one image."""
-    train, test = data.load("digits", "train"), data.load("digits", "test")
+    train, test = (
+        loading.load(get_spec("digits"), "train"),
+        loading.load(get_spec("digits"), "test"),
+    )
     held_out = np.bincount(test.labels)
     share = 297 / 1797 * (held_out + np.bincount(train.labels))
     assert np.all(np.abs(held_out - share) <= 1)
@@ -206,17 +212,17 @@ def test_digits_hold_out_every_class_alike() -> None:
 
 def test_digits_have_the_promised_types_and_range() -> None:
     """Digits are uint8 [N, 8, 8, 1] over the whole of 0..255, and labels int32 [N]."""
-    images, labels = data.load("digits", "train")
+    images, labels = loading.load(get_spec("digits"), "train")
     assert images.shape == (1500, 8, 8, 1) and images.dtype == np.uint8
     assert labels.shape == (1500,) and labels.dtype == np.int32
     assert images.min() == 0 and images.max() == 255
     assert set(np.unique(labels)) == set(range(10))
 
 
-@pytest.mark.parametrize("name", data.SPECS)
+@pytest.mark.parametrize("name", specs.NAMES)
 def test_every_class_has_a_name(name: str) -> None:
     """A spec names each of its classes, once."""
-    spec = data.SPECS[name]
+    spec = get_spec(name)
     assert len(set(spec.class_names)) == len(spec.class_names) == spec.num_classes
 
 
@@ -225,7 +231,7 @@ def test_every_class_has_a_name(name: str) -> None:
 def test_prepared_sets_keep_every_pixel(prepared: Prepared, name: str, split: str) -> None:
     """What was in the archive is what `load` returns: each image once, exact, with its label."""
     root, truth = prepared
-    loaded = data.load(name, split, str(root))
+    loaded = loading.load(get_spec(name), split, str(root))
     assert loaded.images.dtype == np.uint8 and loaded.labels.dtype == np.int32
     assert pairs(loaded) == pairs(truth[name][split])
 
@@ -237,8 +243,8 @@ def test_stock_builder_finds_what_ours_prepared(prepared: Prepared, name: str) -
     source = tfds.builder(name, file_format="array_record", data_dir=root).as_data_source("train")
     found = [(example["image"], int(example["label"])) for example in source]
     images, labels = (np.array(column) for column in zip(*found, strict=True))
-    assert pairs(data.Images(images, labels)) == pairs(truth[name]["train"])
-    loaded = data.load(name, "train", str(root))
+    assert pairs(loading.Images(images, labels)) == pairs(truth[name]["train"])
+    loaded = loading.load(get_spec(name), "train", str(root))
     np.testing.assert_array_equal(loaded.images, images)
     np.testing.assert_array_equal(loaded.labels, labels)
 
@@ -247,7 +253,7 @@ def test_smaller_splits_are_returned_and_said_to_be_smaller(
     prepared: Prepared, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A split with fewer images than the official one is read as it is, and the log says so."""
-    loaded = data.load("svhn_cropped", "test", str(prepared[0]))
+    loaded = loading.load(get_spec("svhn_cropped"), "test", str(prepared[0]))
     assert len(loaded.labels) == 10
     assert "10 images (the official split has 26,032)" in capsys.readouterr().err
 
@@ -257,7 +263,7 @@ def test_default_folder_is_that_of_tensorflow_datasets(
 ) -> None:
     """Without a data_dir the sets are looked for in TFDS_DATA_DIR."""
     monkeypatch.setenv("TFDS_DATA_DIR", str(prepared[0]))
-    assert len(data.load("cifar10", "test").labels) == PER_FILE
+    assert len(loading.load(get_spec("cifar10"), "test").labels) == PER_FILE
 
 
 def test_unfinished_and_older_versions_are_passed_over(copied: pathlib.Path) -> None:
@@ -267,7 +273,7 @@ def test_unfinished_and_older_versions_are_passed_over(copied: pathlib.Path) -> 
         other = copied.parent / name
         other.mkdir()
         (other / "dataset_info.json").write_text(json.dumps(info | {"splits": []}))
-    assert len(data.load("cifar10", "test", str(copied.parents[1])).labels) == PER_FILE
+    assert len(loading.load(get_spec("cifar10"), "test", str(copied.parents[1])).labels) == PER_FILE
 
 
 def test_cifar_records_are_decoded_exactly() -> None:
@@ -304,21 +310,23 @@ def test_addresses_and_checksums_are_the_stock_builders(name: str, tmp_path: pat
 
 def test_unknown_names_are_answered_with_the_nearest() -> None:
     """A misspelt data set is refused with the known names and the likeliest of them."""
-    message = refusal(functools.partial(data.load, "cifar-10", "train"))
+    message = refusal(functools.partial(get_spec, "cifar-10"))
     assert "did you mean 'cifar10'?" in message and "svhn_cropped" in message
-    assert "digits" in refusal(functools.partial(data.check_available, "imagenet21k"))
+    assert "digits" in refusal(functools.partial(get_spec, "imagenet21k"))
 
 
 @pytest.mark.parametrize("name", ["cifar10", "digits"])
 def test_unknown_splits_are_refused(name: str) -> None:
     """A split is train or test, for every data set."""
-    assert "'train' or 'test'" in refusal(functools.partial(data.load, name, "validation"))
+    assert "'train' or 'test'" in refusal(
+        functools.partial(loading.load, get_spec(name), "validation")
+    )
 
 
 def test_a_data_dir_that_is_not_there_is_named(tmp_path: pathlib.Path) -> None:
     """An explicit data_dir that does not exist is refused by its flag and value, not created."""
     missing = tmp_path / "missing"
-    message = refusal(functools.partial(data.check_available, "cifar10", str(missing)))
+    message = refusal(functools.partial(loading.check_available, get_spec("cifar10"), str(missing)))
     assert "data.data_dir" in message and str(missing) in message
     assert not missing.exists()
 
@@ -331,23 +339,30 @@ def test_an_unreachable_source_is_refused_at_once(
     redirect(monkeypatch, "cifar10", "http://127.0.0.1:1")  # a port nobody listens on
     folder = tmp_path if explicit else tmp_path / "default_data_dir"
     start = time.monotonic()
-    check = functools.partial(data.check_available, "cifar10", str(tmp_path) if explicit else None)
+    check = functools.partial(
+        loading.check_available, get_spec("cifar10"), str(tmp_path) if explicit else None
+    )
     message = refusal(check)
     assert time.monotonic() - start < 3
     assert message.startswith("cifar10:") and str(folder) in message and "127.0.0.1:1" in message
     assert "--config.data.data_dir=FOLDER" in message and "--config=configs/digits.py" in message
-    assert refusal(functools.partial(data.load, "cifar10", "train", check.args[1])) == message
+    assert (
+        refusal(functools.partial(loading.load, get_spec("cifar10"), "train", check.args[1]))
+        == message
+    )
 
 
 def test_a_silent_source_is_given_up(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     """A host that takes the connection and never answers costs REACH_SECONDS and no more."""
-    monkeypatch.setattr(data, "REACH_SECONDS", 0.3)
+    monkeypatch.setattr(prepared_sets, "REACH_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
         redirect(monkeypatch, "cifar100", f"http://127.0.0.1:{server.getsockname()[1]}")
         start = time.monotonic()
-        message = refusal(functools.partial(data.check_available, "cifar100", str(tmp_path)))
+        message = refusal(
+            functools.partial(loading.check_available, get_spec("cifar100"), str(tmp_path))
+        )
     assert time.monotonic() - start < 2
     assert "cannot be reached" in message
 
@@ -358,7 +373,9 @@ def test_a_source_without_the_file_is_refused(
     """A host that answers, but not with the archive, counts as out of reach and says its status."""
     with serving(tmp_path) as address:
         redirect(monkeypatch, "svhn_cropped", address)
-        message = refusal(functools.partial(data.check_available, "svhn_cropped", str(tmp_path)))
+        message = refusal(
+            functools.partial(loading.check_available, get_spec("svhn_cropped"), str(tmp_path))
+        )
     assert "HTTP 404" in message
 
 
@@ -372,7 +389,7 @@ def test_checking_downloads_nothing(
     write_svhn(source)
     with serving(source) as address:
         redirect(monkeypatch, "svhn_cropped", address)
-        data.check_available("svhn_cropped", str(root), "train")
+        loading.check_available(get_spec("svhn_cropped"), str(root), "train")
     assert not list(root.iterdir())
 
 
@@ -383,9 +400,11 @@ def test_archives_brought_by_hand_need_no_network(
     manual = tmp_path / "downloads" / "manual"
     manual.mkdir(parents=True)
     write_cifar10(manual)
-    monkeypatch.setattr(data, "_why_unreachable", lambda url: pytest.fail("asked the network"))
-    data.check_available("cifar10", str(tmp_path), "train")
-    message = refusal(functools.partial(data.load, "cifar10", "train", str(tmp_path)))
+    monkeypatch.setattr(
+        prepared_sets, "_why_unreachable", lambda url: pytest.fail("asked the network")
+    )
+    loading.check_available(get_spec("cifar10"), str(tmp_path), "train")
+    message = refusal(functools.partial(loading.load, get_spec("cifar10"), "train", str(tmp_path)))
     assert "checksum" in message and str(tmp_path / "downloads") in message
 
 
@@ -395,18 +414,18 @@ def test_a_missing_split_is_refused(copied: pathlib.Path) -> None:
     info["splits"] = [s for s in info["splits"] if s["name"] == "test"]
     (copied / "dataset_info.json").write_text(json.dumps(info))
     root = str(copied.parents[1])
-    for action in (data.load, lambda name, s, d: data.check_available(name, d, s)):
-        message = refusal(functools.partial(action, "cifar10", "train", root))
+    for action in (loading.load, lambda spec, s, d: loading.check_available(spec, d, s)):
+        message = refusal(functools.partial(action, get_spec("cifar10"), "train", root))
         assert "'train'" in message and "only test" in message and "data_dir" in message
-    data.check_available("cifar10", root)
-    assert len(data.load("cifar10", "test", root).labels) == PER_FILE
+    loading.check_available(get_spec("cifar10"), root, "test")
+    assert len(loading.load(get_spec("cifar10"), "test", root).labels) == PER_FILE
 
 
 def test_a_folder_only_tensorflow_reads_is_refused(copied: pathlib.Path) -> None:
     """A set prepared as tfrecord is refused by that name, rather than taken for missing."""
     info = json.loads((copied / "dataset_info.json").read_text())
     (copied / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "tfrecord"}))
-    check = functools.partial(data.check_available, "cifar10", str(copied.parents[1]))
+    check = functools.partial(loading.check_available, get_spec("cifar10"), str(copied.parents[1]))
     message = refusal(check)
     assert "tfrecord" in message and "array_record" in message and "data_dir" in message
 
@@ -431,30 +450,31 @@ DAMAGE = {
 def test_a_damaged_folder_is_refused(copied: pathlib.Path, damage: str) -> None:
     """A prepared folder that cannot be read is named, with the two ways out."""
     DAMAGE[damage](copied)
-    message = refusal(functools.partial(data.load, "cifar10", "train", str(copied.parents[1])))
+    message = refusal(
+        functools.partial(loading.load, get_spec("cifar10"), "train", str(copied.parents[1]))
+    )
     assert str(copied) in message and "damaged" in message
     assert "remove that folder" in message and "--config.data.data_dir=FOLDER" in message
 
 
 def test_images_of_another_shape_are_refused(
-    copied: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    copied: pathlib.Path,
 ) -> None:
     """A folder whose images or classes are not those of the spec is an error, never a cast."""
     root = str(copied.parents[1])
-    spec = data.SPECS["cifar10"]
+    spec = get_spec("cifar10")
     for wrong in (spec._replace(image_size=28), spec._replace(num_classes=5)):
-        monkeypatch.setitem(data.SPECS, "cifar10", wrong)
-        message = refusal(functools.partial(data.load, "cifar10", "train", root))
+        message = refusal(functools.partial(loading.load, wrong, "train", root))
         assert "(32, 32, 3)" in message
 
 
 def test_importing_and_reading_need_no_tensorflow(prepared: Prepared) -> None:
     """Importing `data` loads none of the heavy libraries, and reading a set loads no TensorFlow."""
     script = (
-        "import sys; from sadajem_jax.data import sets\n"
+        "import sys; from sadajem_jax.data import loading, specs\n"
         "heavy = {'tensorflow_datasets', 'tensorflow', 'sklearn', 'jax', 'PIL'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
-        f"sets.load('cifar10', 'test', {str(prepared[0])!r})\n"
+        f"loading.load(specs.get_spec('cifar10'), 'test', {str(prepared[0])!r})\n"
         "assert not {'tensorflow', 'jax'} & set(sys.modules)\n"
     )
     root = places.ROOT

@@ -18,7 +18,8 @@ from sadajem_jax.cli import config as config_files
 from sadajem_jax.cli import main as cli
 from sadajem_jax.console import progress as progress_lines
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.data import sets as data
+from sadajem_jax.data import loading
+from sadajem_jax.data.specs import get_spec
 from sadajem_jax.evaluation import curves, evaluate
 from sadajem_jax.training import experiment
 from sadajem_jax.workdir import records
@@ -88,7 +89,7 @@ def test_accuracy_is_that_of_the_network(evaluated: pathlib.Path) -> None:
     """test/accuracy and test/nll are what the restored network gives on the whole test set."""
     config = cli.run_config(evaluated, {})
     subject = evaluate.restore(config, evaluated)
-    test = data.load("digits", "test")
+    test = loading.load(get_spec("digits"), "test")
     logits = np.asarray(
         subject.network.apply(subject.model.variables, jnp.asarray(test.images) / 127.5 - 1)
     )
@@ -255,7 +256,7 @@ def test_light_is_compiled_once_and_looks_at_the_held_out_images() -> None:
     """Numbers are val/* where images are held out; a second call makes no other program."""
     config = models.settings(data__val_size=100)
     network = experiment.network(config)
-    state = experiment.build(config, data.load("digits", "train")).initial_state()
+    state = experiment.build(config, loading.load(get_spec("digits"), "train")).initial_state()
     found = evaluate.light(config, network, state)
     assert set(found) == {"val/accuracy", "val/nll"} and 0 <= found["val/accuracy"] <= 1
     made = evaluate._accuracy_of.cache_info().misses

@@ -14,8 +14,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.data import sets as data
-from sadajem_jax.data.sets import DataError
+from sadajem_jax.data import loading
+from sadajem_jax.data.specs import DataError, get_spec
 from sadajem_jax.evaluation import ood, ood_sets
 from sadajem_jax.evaluation.figure import Figure
 from sadajem_jax.inference import torch_checkpoint
@@ -111,7 +111,9 @@ def test_photographs_and_inverted_digits_have_the_digits_shape() -> None:
     photographs = ood_sets.load("photographs", "digits", 297)
     assert photographs.images.shape == (520, 8, 8, 1) and photographs.images.std() > 30
     inverted = ood_sets.load("inverted_digits", "digits", 297)
-    np.testing.assert_array_equal(255 - inverted.images, data.load("digits", "test").images)
+    np.testing.assert_array_equal(
+        255 - inverted.images, loading.load(get_spec("digits"), "test").images
+    )
 
 
 def test_noise_has_the_law_it_is_named_after() -> None:

@@ -18,7 +18,8 @@ from scipy.special import logsumexp, softmax
 import sadajem_jax
 from sadajem_jax import energy, sgld, train_step
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.data import sets as data
+from sadajem_jax.data import loading
+from sadajem_jax.data.specs import get_spec
 from sadajem_jax.inference import generate
 from sadajem_jax.inference import model as models_module
 from sadajem_jax.inference.model import Model
@@ -47,7 +48,7 @@ def model(workdir: pathlib.Path) -> Model:
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
     """Twenty digits, uint8."""
-    return data.load("digits", "test").images[::15]
+    return loading.load(get_spec("digits"), "test").images[::15]
 
 
 def files_of(folder: pathlib.Path) -> dict[str, int]:
@@ -248,7 +249,7 @@ def test_a_bfloat16_network_is_read_in_float32(model: Model, images: np.ndarray)
 def by_hand(model: Model, num_steps: int) -> jax.Array:
     """The first group of `sample`, from the public parts alone."""
     start_key, noise_key = jax.random.split(KEY)
-    images, labels = data.load("digits", "train")
+    images, labels = loading.load(get_spec("digits"), "train")
     on_device = Dataset(jnp.asarray(images), jnp.asarray(labels))
     starts = experiment.chain_starts(model.config, on_device, labels)
 
@@ -352,7 +353,7 @@ def test_conditional_samples_have_their_class(init: str) -> None:
 
 def test_a_class_starts_from_its_own_gaussian(model: Model) -> None:
     """The informative starts of a class have the mean of its training images."""
-    images, labels = data.load("digits", "train")
+    images, labels = loading.load(get_spec("digits"), "train")
     for c in (0, 7):
         starts = model.starts(row_keys(KEY, 200), np.full(200, c))
         mean = generate.as_float(images[labels == c]).mean(axis=0)

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from sadajem_jax.cli import main as cli
-from sadajem_jax.data import sets as data
+from sadajem_jax.data import loading
+from sadajem_jax.data.specs import get_spec
 from sadajem_jax.evaluation import samples
 from sadajem_jax.evaluation.figure import Figure
 from sadajem_jax.inference import generate, pictures
@@ -35,7 +36,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def planted() -> tuple[Model, np.ndarray]:
     """A model of known class means, a training image among its buffer's rows."""
     model, means = models.bells(sgld__step_size=0.5)
-    model.buffer[17] = generate.as_float(data.load("digits", "train").images[123])
+    model.buffer[17] = generate.as_float(loading.load(get_spec("digits"), "train").images[123])
     return model, means
 
 
@@ -136,12 +137,14 @@ def test_a_memorised_image_is_not_hidden(found: list[tuple[str, float] | Figure]
     assert numbers(found)["samples/buffer_nearest_distance_min"] == 0
     arrays = figures(found)["samples_nearest"].arrays
     assert arrays["rows"][0, 0] == 123 and arrays["distances"][0, 0] == 0
-    np.testing.assert_array_equal(arrays["images"][0], data.load("digits", "train").images[123])
+    np.testing.assert_array_equal(
+        arrays["images"][0], loading.load(get_spec("digits"), "train").images[123]
+    )
 
 
 def test_training_images_are_nearest_to_themselves() -> None:
     """The nearest neighbour of a training image is itself, at distance 0 exactly."""
-    images = data.load("digits", "train").images
+    images = loading.load(get_spec("digits"), "train").images
     rows, distances = samples.nearest(images[200:260], images, 3)
     np.testing.assert_array_equal(rows[:, 0], np.arange(200, 260))
     assert (distances[:, 0] == 0).all() and (distances[:, 1] > 0).all()

@@ -1,13 +1,11 @@
-"""Named data sets in, numpy arrays out; the trainer puts them on the device.
+"""Data sets that tensorflow-datasets prepared as array_record, read without TensorFlow.
 
-CIFAR and SVHN come from folders that tensorflow-datasets prepared as array_record, read without
-TensorFlow. The handwritten digits come with scikit-learn and need no download. Importing this
-module imports neither: each is reached only when it is needed.
+Where one is not there yet it is downloaded and prepared first. Importing this module imports
+neither tensorflow-datasets nor requests: each is reached only when it is needed.
 """
 
 from __future__ import annotations
 
-import difflib
 import io
 import json
 import os
@@ -16,12 +14,12 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from sadajem_jax.console.errors import UserError
+from sadajem_jax.data.specs import DataError, DatasetSpec
 
 # How long a source may take to answer before it counts as out of reach.
 REACH_SECONDS = 5.0
@@ -29,105 +27,19 @@ REACH_SECONDS = 5.0
 _CHUNK = 1000  # records held undecoded at a time
 
 
-class DataError(UserError):
-    """A data set cannot be had. One line: what was expected, what was found, what to do."""
+def root_of(data_dir: str | None) -> pathlib.Path:
+    """The folder of prepared sets, chosen as tensorflow-datasets chooses it."""
+    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return pathlib.Path(data_dir or default).expanduser()
 
 
-class Images(NamedTuple):
-    """A split: images uint8 [N, H, W, C] and labels int32 [N]."""
-
-    images: np.ndarray
-    labels: np.ndarray
-
-
-class DatasetSpec(NamedTuple):
-    """What a config may assume of a data set before anything is read; counts are the official."""
-
-    image_size: int
-    channels: int
-    num_classes: int
-    num_train: int
-    num_test: int
-    class_names: tuple[str, ...]
-
-
-_TEN_DIGITS = tuple("0123456789")
-
-_CIFAR10_NAMES = "airplane automobile bird cat deer dog frog horse ship truck"
-_CIFAR100_NAMES = """
-    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
-    butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch
-    crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo
-    keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse
-    mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy
-    porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper
-    snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television
-    tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
-"""
-
-SPECS: dict[str, DatasetSpec] = {
-    "cifar10": DatasetSpec(32, 3, 10, 50_000, 10_000, tuple(_CIFAR10_NAMES.split())),
-    "cifar100": DatasetSpec(32, 3, 100, 50_000, 10_000, tuple(_CIFAR100_NAMES.split())),
-    "svhn_cropped": DatasetSpec(32, 3, 10, 73_257, 26_032, _TEN_DIGITS),
-    "digits": DatasetSpec(8, 1, 10, 1_500, 297, _TEN_DIGITS),
-}
-
-
-def get_spec(name: str) -> DatasetSpec:
-    """Returns the row of `SPECS`, or raises DataError with the known and the nearest name."""
-    if name in SPECS:
-        return SPECS[name]
-    near = difflib.get_close_matches(str(name), SPECS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "set --config.data.name to one of these"
-    raise DataError(f"unknown data set {name!r}: expected one of {', '.join(SPECS)}; {hint}")
-
-
-def load(name: str, split: str, data_dir: str | None = None) -> Images:
-    """Reads a split, downloading and preparing the data set first where it is not there yet.
-
-    A folder may hold fewer images than the official split: what is there is returned, and the line
-    on stderr says so.
-
-    Args:
-      name: a key of `SPECS`.
-      split: "train" or "test".
-      data_dir: the folder of prepared sets; None means TFDS_DATA_DIR, or ~/tensorflow_datasets.
-
-    Returns:
-      images uint8 [N, H, W, C] and labels int32 [N], in the folder's own fixed order.
+def locate(spec: DatasetSpec, data_dir: str | None, split: str | None) -> pathlib.Path | None:
+    """The prepared folder; None where there is none yet, and a download will do.
 
     Raises:
-      DataError: where name, split, folder or source is not as it should be.
+      DataError: if it lacks the split, or is not there and cannot be made.
     """
-    folder = _locate(name, data_dir, split)
-    if name == "digits":
-        return _digits(split)
-    if folder is None:
-        folder = _prepare(name, _root(data_dir))
-    return _read(name, folder, split)
-
-
-def check_available(name: str, data_dir: str | None = None, split: str | None = None) -> None:
-    """Raises DataError, within seconds, where `load` could not succeed; downloads nothing.
-
-    A set that is neither prepared nor within reach is refused; digits never stand in for it.
-
-    Args:
-      name: a key of `SPECS`.
-      data_dir: as in `load`.
-      split: one that a set already prepared must hold; None asks for none in particular.
-    """
-    _locate(name, data_dir, split)
-
-
-def _locate(name: str, data_dir: str | None, split: str | None) -> pathlib.Path | None:
-    """Returns the prepared folder; None where there is none and none, or a download, will do."""
-    get_spec(name)
-    if split not in ("train", "test", None):
-        raise DataError(f"unknown split {split!r} of {name}: expected 'train' or 'test'")
-    if name == "digits":
-        return None
-    root = _root(data_dir)
+    name, root = spec.name, root_of(data_dir)
     if data_dir and not root.is_dir():
         raise DataError(
             f"{name}: data.data_dir is {data_dir!r}, which is no folder; set "
@@ -139,12 +51,6 @@ def _locate(name: str, data_dir: str | None, split: str | None) -> pathlib.Path 
     elif split is not None:
         _require_split(name, folder, split)
     return folder
-
-
-def _root(data_dir: str | None) -> pathlib.Path:
-    """Returns the folder of prepared sets, chosen as tensorflow-datasets chooses it."""
-    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return pathlib.Path(data_dir or default).expanduser()
 
 
 def _prepared_folder(name: str, root: pathlib.Path) -> pathlib.Path | None:
@@ -224,10 +130,11 @@ def _why_unreachable(url: str) -> str | None:
     return reason[0]
 
 
-def _prepare(name: str, root: pathlib.Path) -> pathlib.Path:
-    """Downloads and prepares a set under `root`, and returns its folder."""
+def prepare(spec: DatasetSpec, data_dir: str | None) -> pathlib.Path:
+    """Downloads and prepares a set, and returns its folder; raises DataError if it cannot."""
     from sadajem_jax.data import tfds_builders
 
+    name, root = spec.name, root_of(data_dir)
     _say(f"{name}: downloading and preparing into {root}, once")
     try:
         tfds_builders.prepare(name, root)
@@ -242,23 +149,26 @@ def _prepare(name: str, root: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-def _read(name: str, folder: pathlib.Path, split: str) -> Images:
-    """Reads and decodes a split of a prepared folder."""
-    spec = SPECS[name]
-    _require_split(name, folder, split)
-    shape = (spec.image_size, spec.image_size, spec.channels)
+def read(spec: DatasetSpec, folder: pathlib.Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """(images uint8 [N, H, W, channels], labels int32 [N]) of a prepared folder's split.
+
+    Raises:
+      DataError: if it lacks the split, or is damaged.
+    """
+    _require_split(spec.name, folder, split)
+    shape = spec.image_shape
     try:
         source = _raw_records(folder, split)
-        _say(_summary(name, split, len(source), folder))
+        _say(_summary(spec, split, len(source), folder))
         images = np.empty((len(source), *shape), np.uint8)
         labels = np.empty(len(source), np.int32)
-        for i, (image, label) in enumerate(_decoded(source, f"{name} {split}")):
+        for i, (image, label) in enumerate(_decoded(source, f"{spec.name} {split}")):
             if image.shape != shape or not 0 <= label < spec.num_classes:
                 raise ValueError(f"record {i} is an image {image.shape} of class {label}")
             images[i], labels[i] = image, label
     except (OSError, RuntimeError, ValueError, KeyError, IndexError) as error:
         raise _damaged(folder, error) from error
-    return Images(images, labels)
+    return images, labels
 
 
 def _raw_records(folder: pathlib.Path, split: str) -> Any:
@@ -291,35 +201,11 @@ def _decoded(source: Any, title: str) -> Iterator[tuple[np.ndarray, int]]:
             bar.update(stop - start)
 
 
-def _digits(split: str) -> Images:
-    """scikit-learn's 1,797 handwritten digits: every image is in exactly one of the two splits.
-
-    The held-out 297 are taken at even steps from the images sorted by class, so each class has its
-    share of them, and no random number generator decides what they are.
-
-    Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
-    """
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    # 0..16 to 0..255; rint is exact here, as the one tie (8, 127.5) goes to the even 128.
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
-    labels = bunch.target.astype(np.int32)
-    num_test = SPECS["digits"].num_test
-    held_out = np.zeros(len(labels), bool)
-    held_out[np.argsort(labels, kind="stable")[np.arange(num_test) * len(labels) // num_test]] = (
-        True
-    )
-    chosen = held_out if split == "test" else ~held_out
-    return Images(images[chosen], labels[chosen])
-
-
-def _summary(name: str, split: str, found: int, folder: pathlib.Path) -> str:
+def _summary(spec: DatasetSpec, split: str, found: int, folder: pathlib.Path) -> str:
     """One line on what is about to be read; it says where the official split is larger."""
-    spec = SPECS[name]
-    official = spec.num_train if split == "train" else spec.num_test
+    official = spec.num_images(split)
     note = "" if found == official else f" (the official split has {official:,})"
-    return f"{name} {split}: {found:,} images{note} from {folder}"
+    return f"{spec.name} {split}: {found:,} images{note} from {folder}"
 
 
 def _damaged(folder: pathlib.Path, error: Exception) -> DataError:
