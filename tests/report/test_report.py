@@ -9,6 +9,7 @@ import tomllib
 import pytest
 
 import sadajem_jax
+from sadajem_jax.console.errors import UserError
 from sadajem_jax.report import page, paper_numbers
 from tests import places
 from tests.report.made_up import PARTS, RECORD, Page, Workdir, png
@@ -107,3 +108,15 @@ def test_what_older_versions_did_not_record_is_left_unsaid(tmp_path: pathlib.Pat
     page = made.without("size", "label", "order", "prefix", "part", "parts").page()
     assert [row[1] for row in page.ours()][:3] == ["90.00", "0.951", "0.750"]
     assert "SVHN" in page.text and "26,032" not in page.text and "not asked for" not in page.text
+
+
+@pytest.mark.parametrize("name", ["config", "metrics", "metrics_provenance", "evaluation"])
+def test_a_damaged_file_is_refused_and_the_page_stays(tmp_path: pathlib.Path, name: str) -> None:
+    """Of a truncated file the error is one line that names it, and nothing is overwritten."""
+    made = cifar10(tmp_path)
+    before, file = made.page().text, tmp_path / f"{name}.json"
+    file.write_text(file.read_text()[:-20])
+    with pytest.raises(UserError, match=file.name) as error:
+        page.write(tmp_path)
+    assert "\n" not in str(error.value)
+    assert (tmp_path / "report" / "index.html").read_text() == before
