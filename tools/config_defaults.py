@@ -2,8 +2,8 @@
 
   python -m tools.config_defaults
 
-A program that is installed has no configs/ beside it, and reading a run must execute no file of
-whatever folder it is called from: so the values lie in the package as JSON. A test holds them equal.
+An installed program has no configs/ beside it, and reading a run must execute no file of whatever
+folder it is called from: so the values lie in the package as JSON. A test holds them equal.
 """
 
 from __future__ import annotations

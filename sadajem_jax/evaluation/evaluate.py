@@ -45,7 +45,7 @@ from sadajem_jax.randomness import run_key
 from sadajem_jax.report import page as report
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.wide_resnet import WideResNet
-from sadajem_jax.workdir.checkpoint import checksum
+from sadajem_jax.workdir.state_format import checksum
 from sadajem_jax.workdir.records import Records
 
 logger = logging.getLogger(__name__)

@@ -1,27 +1,47 @@
-"""Checkpoints of the whole TrainState: orbax, behind one thin module, with a checksum of our own.
+"""Checkpoints of a run: orbax, behind one thin module, with a checksum and a version of our own.
 
 Orbax writes beside and renames, so a checkpoint is there whole or not at all; but it restores
-flipped bits without a word. So each carries a checksum, verified on restore, and a bad one falls
-back to the one before.
+flipped bits without a word. So each carries a checksum, verified when it is read, and a bad one
+falls back to the one before. A checkpoint is read as plain nested dicts first and only then put
+into the structure asked for: what is damaged and what is merely of another structure are told
+apart.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import pathlib
-import zlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import absl.logging
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from sadajem_jax import __version__
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.workdir import state_format
 
 logger = logging.getLogger(__name__)
 absl.logging.set_verbosity(absl.logging.ERROR)  # orbax tells every option it derives
+
+
+class Damaged(Exception):
+    """A checkpoint that cannot be read, or whose contents its checksum does not fit."""
+
+
+class Stored(NamedTuple):
+    """What a checkpoint holds.
+
+    Attributes:
+      step: its name.
+      state: nested dicts and lists of NumPy arrays, by the names of TrainState's fields.
+      notes: what `save` was given beside the state.
+    """
+
+    step: int
+    state: dict[str, Any]
+    notes: dict[str, Any]
 
 
 class Checkpoints:
@@ -43,7 +63,8 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def steps(self) -> list[int]:
-        """Steps that have a checkpoint, ascending."""
+        """Steps that have a checkpoint, ascending, as the folder stands now."""
+        self._manager.reload()
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, state: Any, **notes: Any) -> None:
@@ -60,12 +81,18 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         host = jax.tree.map(lambda x: np.array(x), jax.device_get(state))
-        record = {"checksum": checksum(host), **notes}
+        record = {
+            "format": state_format.CURRENT,
+            "version": __version__,
+            "checksum": state_format.checksum(host),
+            **notes,
+        }
         args = ocp.args.Composite(
             state=ocp.args.StandardSave(host), notes=ocp.args.JsonSave(record)
         )
         try:
-            self._manager.save(step, args=args)
+            # orbax would leave out a step below the newest one without a word
+            self._manager.save(step, args=args, force=True)
         except Exception as error:  # of this write, or of the one before in the background
             raise self._unwritable(error) from error
 
@@ -76,46 +103,81 @@ class Checkpoints:
         except Exception as error:  # whatever tensorstore met: disk full, folder gone
             raise self._unwritable(error) from error
 
-    def restore_last(self, like: Any) -> tuple[int, Any] | None:
-        """The last good checkpoint: (step, state of the structure of `like`), or None if none.
-
-        A checkpoint whose checksum is wrong, or that cannot be read, is reported and skipped.
+    def read(self, step: int) -> Stored:
+        """What the checkpoint of `step` holds, verified.
 
         Raises:
-          UserError: if there are checkpoints and none is good.
+          Damaged: if it cannot be read, or its checksum does not fit.
+          UserError: if a later version of the program wrote it.
         """
-        for step in reversed(self.steps()):
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(), notes=ocp.args.JsonRestore())
+        try:
+            found = self._manager.restore(step, args=args)
+            state, notes = dict(found.state), dict(found.notes)
+        except Exception as error:  # corrupt files raise anything
+            raise Damaged(_first_line(error)) from error
+        state_format.require_known(notes, f"checkpoint {step} in {self.folder}")
+        if notes.get("checksum") != state_format.checksum_of_stored(state, notes):
+            raise Damaged("its checksum does not fit its contents")
+        return Stored(step, state, notes)
+
+    def read_last(self) -> Stored | None:
+        """The last good checkpoint, or None if there is none at all.
+
+        A damaged one is reported and skipped. One that another process deletes meanwhile (a
+        training keeps only its last few) is none: the folder is then listed once more.
+
+        Raises:
+          UserError: if there are checkpoints and none is good, or a later version wrote them.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
             try:
-                return step, self.restore(step, like)
-            except Exception as error:  # corrupt files raise anything; each is reported
-                reason = str(error).splitlines()[0][:200] if str(error) else repr(error)
-                logger.warning("checkpoint %d is damaged (%s): using the one before", step, reason)
-        if self.steps():
+                return self.read(step)
+            except Damaged as error:
+                if not (self.folder / str(step)).exists():
+                    continue
+                logger.warning("checkpoint %d is damaged (%s): using the one before", step, error)
+        again = self.steps()
+        if again != steps:
+            return self.read_last()
+        if steps:
             raise UserError(
                 f"expected a good checkpoint in {self.folder}, found only damaged ones "
-                f"({self.steps()}); restore the folder from a backup or start in a new --workdir"
+                f"({steps}); restore the folder from a backup or start in a new --workdir"
             )
         return None
 
     def restore(self, step: int, like: Any) -> Any:
-        """The state of `step`, of the structure of `like`, on the default device.
+        """The state of `step` in the structure of `like`, on the default device.
 
         Raises:
-          ValueError: if its checksum is wrong.
+          Damaged: as `read`.
+          UserError: if it has another structure, or a later version wrote it.
         """
-        shapes = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
-        args = ocp.args.Composite(
-            state=ocp.args.StandardRestore(shapes), notes=ocp.args.JsonRestore()
-        )
-        found = self._manager.restore(step, args=args)
-        if found.notes["checksum"] != checksum(found.state):
-            raise ValueError("its checksum does not fit its contents")
-        return jax.device_put(found.state)
+        return self._filled(self.read(step), like)
+
+    def restore_last(self, like: Any) -> tuple[int, Any] | None:
+        """The last good checkpoint: (step, state of the structure of `like`), or None if none.
+
+        Raises:
+          UserError: as `read_last`, or if it has another structure.
+        """
+        found = self.read_last()
+        return None if found is None else (found.step, self._filled(found, like))
+
+    def _filled(self, found: Stored, like: Any) -> Any:
+        where = f"checkpoint {found.step} in {self.folder}"
+        return jax.device_put(state_format.fill(like, found.state, found.notes, where))
 
     def notes(self, step: int) -> dict[str, Any]:
-        """What `save` was given beside the state."""
+        """What `save` was given beside the state of `step`; {} where that cannot be read."""
         args = ocp.args.Composite(notes=ocp.args.JsonRestore())
-        return dict(self._manager.restore(step, args=args).notes)
+        try:
+            return dict(self._manager.restore(step, args=args).notes)
+        except Exception as error:  # the state beside it is then unreadable too: see `read`
+            logger.warning("the notes of checkpoint %d are damaged (%s)", step, _first_line(error))
+            return {}
 
     def delete(self, step: int) -> None:
         """Deletes the checkpoint of `step`."""
@@ -128,18 +190,12 @@ class Checkpoints:
         self._manager.close()
 
     def _unwritable(self, error: Exception) -> UserError:
-        reason = str(error).splitlines()[0][:200] if str(error) else repr(error)
         return UserError(
-            f"could not write a checkpoint to {self.folder} ({reason}); the last good one is "
-            f"intact: free space or make the folder writable, then give the same command again"
+            f"could not write a checkpoint to {self.folder} ({_first_line(error)}); the last good "
+            f"one is intact: free space or make the folder writable, then give the same command "
+            f"again"
         )
 
 
-def checksum(state: Any) -> str:
-    """CRC-32 over every leaf's path, dtype, shape and bytes."""
-    crc = 0
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        array = np.ascontiguousarray(leaf)
-        label = json.dumps([jax.tree_util.keystr(path), str(array.dtype), list(array.shape)])
-        crc = zlib.crc32(array.tobytes(), zlib.crc32(label.encode(), crc))
-    return f"{crc:08x}"
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else repr(error)

@@ -15,7 +15,8 @@ import pytest
 
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.train_state import TrainState
-from sadajem_jax.workdir.checkpoint import Checkpoints, checksum
+from sadajem_jax.workdir.checkpoint import Checkpoints
+from sadajem_jax.workdir.state_format import checksum
 
 # Where tensorstore fails to read, its threads tell an event loop that orbax has already closed.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -147,7 +148,7 @@ def test_a_wrong_value_that_reads_well_is_refused(tmp_path: pathlib.Path) -> Non
     """A state whose bytes are whole but not those of its checksum is refused on restore."""
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sadajem_jax.workdir.checkpoint.checksum", lambda state: "00000000")
+        patch.setattr("sadajem_jax.workdir.state_format.checksum", lambda state: "00000000")
         checkpoints.save(1, state_at(1))
     checkpoints.wait()
     with pytest.raises(ValueError, match="checksum does not fit"):

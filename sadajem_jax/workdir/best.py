@@ -1,0 +1,78 @@
+"""W/best: the model of the highest accuracy on held-out images, never judged on the test set."""
+
+from __future__ import annotations
+
+import logging
+import pathlib
+from typing import Any
+
+from sadajem_jax.workdir.checkpoint import Checkpoints, Damaged, Stored
+
+logger = logging.getLogger(__name__)
+
+JUDGE = "val/accuracy"
+
+
+class Best:
+    """The best model so far, as a training keeps it.
+
+    What an abandoned attempt left stays until a better one comes: it is the best there is.
+
+    Args:
+      workdir: W.
+    """
+
+    def __init__(self, workdir: pathlib.Path) -> None:
+        self._checkpoints = Checkpoints(workdir / "best")
+
+    def offer(self, step: int, state: Any, accuracy: float) -> None:
+        """Keeps the state if its accuracy is above the best there is; the one before goes after.
+
+        Raises:
+          UserError: if it cannot be written.
+        """
+        if accuracy <= _highest(self._checkpoints)[1]:
+            return
+        if step in self._checkpoints.steps():  # made before, with other bits
+            self._checkpoints.delete(step)
+        self._checkpoints.save(step, state, **{JUDGE: accuracy})
+        self._checkpoints.wait()  # it is the best only when it is there
+        for old in self._checkpoints.steps():
+            if old != step:
+                self._checkpoints.delete(old)
+
+    def close(self) -> None:
+        """Waits, and stops the background threads."""
+        self._checkpoints.close()
+
+
+def read(workdir: pathlib.Path) -> Stored | None:
+    """The best model that can be read; None where W keeps none.
+
+    A damaged one is reported and skipped.
+
+    Raises:
+      UserError: if a later version of the program wrote it.
+    """
+    if not (workdir / "best").is_dir():
+        return None
+    checkpoints = Checkpoints(workdir / "best", read_only=True)
+    ranked = sorted(_judged(checkpoints).items(), key=lambda item: (-item[1], item[0]))
+    for step, _ in ranked:
+        try:
+            return checkpoints.read(step)
+        except Damaged as error:
+            logger.warning("the best model, of step %d, is damaged (%s)", step, error)
+    return None
+
+
+def _highest(checkpoints: Checkpoints) -> tuple[int, float]:
+    """(step, accuracy) of the best model; (-1, -1) where there is none."""
+    judged = _judged(checkpoints)
+    return max(judged.items(), key=lambda item: (item[1], -item[0]), default=(-1, -1.0))
+
+
+def _judged(checkpoints: Checkpoints) -> dict[int, float]:
+    """{step: accuracy} of those whose notes can be read."""
+    found = {step: checkpoints.notes(step).get(JUDGE) for step in checkpoints.steps()}
+    return {step: float(accuracy) for step, accuracy in found.items() if accuracy is not None}
