@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
-from typing import NamedTuple
 
 import numpy as np
 
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.workdir import files
+from sadajem_jax.workdir import restarts
 from sadajem_jax.workdir.checkpoint import Checkpoints
+from sadajem_jax.workdir.restarts import Retries
 
 PX_LIMIT = 1e5  # the released program stops beyond it; NaN does not trigger that one, but does ours
 
@@ -32,28 +31,6 @@ def check(first_step: int, metrics: dict[str, np.ndarray]) -> None:
         if abs(metrics["px_term"][i]) > PX_LIMIT:
             value = metrics["px_term"][i]
             raise Diverged(f"at step {first_step + i + 1:,} the p(x) term is {value:.3g}")
-
-
-class Retries(NamedTuple):
-    """How often the run has gone back, as W/restarts.json holds it durably.
-
-    Attributes:
-      restarts: how often; part of every key.
-      num_sgld_steps: K now.
-      start: the step that the last retry began from.
-    """
-
-    restarts: int
-    num_sgld_steps: int
-    start: int = 0
-
-
-def read(workdir: pathlib.Path, num_sgld_steps: int) -> Retries:
-    """Where the run stands; the config's K and no restarts where nothing is written."""
-    path = workdir / "restarts.json"
-    if not path.exists():
-        return Retries(0, num_sgld_steps)
-    return Retries(**json.loads(path.read_text()))
 
 
 def go_back(
@@ -83,7 +60,7 @@ def go_back(
     start = steps[max(0, len(steps) - 1 - retries.restarts)]
     num_sgld_steps = retries.num_sgld_steps * (2 if double_steps else 1)
     retries = Retries(retries.restarts + 1, num_sgld_steps, start)
-    files.write_json_atomically(workdir / "restarts.json", retries._asdict())
+    restarts.write(workdir, retries)
     print(
         f"diverged: {reason}; restart {retries.restarts} of {max_restarts} from step {start:,} "
         f"with K = {num_sgld_steps}",
