@@ -79,18 +79,18 @@ def plan_mode(flags: config_files.Flags) -> int:
 def sample_mode(flags: config_files.Flags) -> int:
     """--mode=sample: writes images of a trained model for other people's tools."""
     given = dict(flags.overrides)
-    checkpoint = given.pop("eval.checkpoint", "last")
+    checkpoint, data_dir = given.pop("eval.checkpoint", "last"), given.pop("data.data_dir", None)
     if given:
         raise UserError(
             f"--config.{next(iter(given))} has no place in --mode=sample: the run's own config "
-            f"holds, but for --config.eval.checkpoint"
+            f"holds, but for --config.eval.checkpoint and --config.data.data_dir"
         )
     if not flags.plain["workdir"] and not flags.plain["config"]:
         raise UserError("--mode=sample needs --workdir=W, the folder of a run")
-    from sadajem_jax.inference import model, sample
+    from sadajem_jax.inference import load, sample
 
     options = sample.read_options(flags.plain)
-    sample.export(model.load(workdir_of(flags), checkpoint), options)
+    sample.export(load.load(workdir_of(flags), checkpoint, data_dir=data_dir), options)
     return 0
 
 

@@ -10,9 +10,10 @@ import ml_collections
 
 from sadajem_jax.cli.config import flat, nearest, nearest_field
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.words import comma_list
 from sadajem_jax.data import specs
 from sadajem_jax.data.specs import get_spec
-from sadajem_jax.evaluation import ood_sets
+from sadajem_jax.evaluation import ood_sets, parts
 from sadajem_jax.training import schedule
 
 
@@ -37,7 +38,6 @@ def _one_of(*words: str) -> Rule:
     return Rule(str, lambda v: v in words, " or ".join(words))
 
 
-EVAL_PARTS = ("accuracy", "calibration", "ood", "samples", "curves")
 _BOOL = Rule(bool, lambda v: True, "True or False")
 _TEXT = Rule(str, lambda v: True, "text")
 
@@ -127,27 +127,17 @@ def _check_field(name: str, value: Any, rule: Rule) -> None:
 
 def _check_lists(config: ml_collections.ConfigDict) -> None:
     """The comma lists of `eval`: every word must be known, none may stand twice."""
-    for part in words(config.eval.only):
-        if part not in EVAL_PARTS:
-            known = f"of {', '.join(EVAL_PARTS)}, found {part!r}{nearest(part, EVAL_PARTS)}"
+    for part in comma_list(config.eval.only):
+        if part not in parts.NAMES:
+            known = f"of {', '.join(parts.NAMES)}, found {part!r}{nearest(part, parts.NAMES)}"
             raise UserError(f"config.eval.only must be a comma list {known}")
     labels = []
-    for name in words(config.eval.ood):
+    for name in comma_list(config.eval.ood):
         if problem := ood_sets.check_name(name):
             raise UserError(f"config.eval.ood lists the unknown set {problem}")
         labels.append(ood_sets.label_of(name))
     if twice := [label for label in labels if labels.count(label) > 1]:
         raise UserError(f"config.eval.ood lists {twice[0]} twice; numbers are stored by that name")
-
-
-def words(text: str) -> list[str]:
-    """The words of a comma list, blanks around them dropped.
-
-    Examples:
-      >>> words("calibration, ood"), words("")
-      (['calibration', 'ood'], [])
-    """
-    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _check_together(config: ml_collections.ConfigDict) -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 from sadajem_jax import __version__
 from sadajem_jax.console.words import duration
 from sadajem_jax.report import paper_numbers
-from sadajem_jax.workdir import files
+from sadajem_jax.workdir import files, records
 
 GRID_WIDTH = 456  # pixels
 MIME = {".png": "image/png", ".gif": "image/gif"}
@@ -122,7 +122,7 @@ def write(workdir: pathlib.Path) -> pathlib.Path:
         config=_read(workdir / "config.json"),
         metrics=_read(workdir / "metrics.json"),
         provenance=_read(workdir / "metrics_provenance.json"),
-        pieces=_read(workdir / "evaluation.json"),
+        pieces=records.read_pieces(workdir),
         workdir=workdir,
     )
     sections = [

@@ -17,19 +17,20 @@ from sadajem_jax.console.words import duration
 from sadajem_jax.data import loading
 from sadajem_jax.data.loading import Images
 from sadajem_jax.data.specs import get_spec
-from sadajem_jax.evaluation import evaluate
+from sadajem_jax.evaluation import accuracy
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.training import divergence, experiment, init_from, validation
-from sadajem_jax.training.divergence import Retries
 from sadajem_jax.training.experiment import Experiment
 from sadajem_jax.training.lock import training_lock
 from sadajem_jax.training.run_log import RunLog
 from sadajem_jax.training.runner import Runner
 from sadajem_jax.training.signals import StopSignal
 from sadajem_jax.training.validation import Validator
-from sadajem_jax.workdir import files, records
+from sadajem_jax.wide_resnet import WideResNet
+from sadajem_jax.workdir import files, records, restarts
 from sadajem_jax.workdir import folder as workdirs
 from sadajem_jax.workdir.checkpoint import Checkpoints
+from sadajem_jax.workdir.restarts import Retries
 
 
 class Job(NamedTuple):
@@ -86,7 +87,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
 def run(job: Job) -> None:
     """Attempts the run until one comes to its end or is stopped, then evaluates."""
     settings = job.config.train
-    retries = divergence.read(job.workdir, job.config.sgld.num_steps)
+    retries = restarts.read(job.workdir, job.config.sgld.num_steps)
     while True:
         divergence.retire_stale(job.checkpoints, retries)
         try:
@@ -123,7 +124,7 @@ def attempt(job: Job, retries: Retries) -> tuple[Experiment, TrainState]:
         batch_size=config.train.batch_size_label,
         steps_per_epoch=per_epoch,
     )
-    light = functools.partial(evaluate.light, config, made.model)
+    light = functools.partial(light_look, config, made.model)
     validator = Validator(config, job.workdir, light, per_epoch)
     is_retry = retries.restarts > 0 and int(state.step) == retries.start
     validator.resume(int(state.step), is_retry=is_retry)
@@ -184,17 +185,55 @@ def loop(
 
 def finish(job: Job, made: Experiment, state: TrainState) -> None:
     """Evaluates the finished run, writes W/metrics.json and says where everything is."""
-    found = evaluate.test_metrics(job.config, made.model, state)
+    found = test_metrics(job.config, made.model, state)
     best = validation.best_state(job.workdir, jax.eval_shape(made.initial_state))
     if best is not None:
         step, best_model = best
-        at_best = evaluate.test_metrics(job.config, made.model, best_model)
+        at_best = test_metrics(job.config, made.model, best_model)
         found |= {f"best/{name}": value for name, value in at_best.items()}
         found |= {"best/train/steps": step}
     speed = typical_speed(job.workdir / "train_metrics.jsonl")
     found |= {"train/steps": made.total_steps, "train/images_per_second": speed}
     records.merge_metrics(job.workdir, found)
     report(job.config, job.workdir)
+
+
+def light_look(
+    config: ml_collections.ConfigDict, network: WideResNet, state: TrainState
+) -> dict[str, float]:
+    """What is cheap enough to be known while training: val/* of held-out images, else test/*."""
+    if config.data.val_size == 0:
+        return test_metrics(config, network, state)
+    held_out = loading.hold_out(_split(config, "train"), config.data.val_size)[1]
+    return _accuracy(config, network, state, held_out, "val")
+
+
+def test_metrics(
+    config: ml_collections.ConfigDict, network: WideResNet, state: TrainState
+) -> dict[str, float]:
+    """Accuracy (0 to 1) and nll (nats an image) on the test split, as test/accuracy, test/nll."""
+    return _accuracy(config, network, state, _split(config, "test"), "test")
+
+
+def _accuracy(
+    config: ml_collections.ConfigDict,
+    network: WideResNet,
+    state: TrainState,
+    images: Images,
+    split: str,
+) -> dict[str, float]:
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    size = config.eval.batch_size
+    return accuracy.evaluate(network, variables, *images, batch_size=size, split=split)
+
+
+def _split(config: ml_collections.ConfigDict, split: str) -> Images:
+    return _loaded(config.data.name, split, config.data.data_dir or None)
+
+
+@functools.cache
+def _loaded(name: str, split: str, data_dir: str | None) -> Images:
+    return loading.load(get_spec(name), split, data_dir)
 
 
 def is_evaluated(workdir: pathlib.Path, step: int) -> bool:

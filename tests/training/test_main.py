@@ -12,6 +12,7 @@ from PIL import Image
 
 import main
 from sadajem_jax.training import divergence, validation
+from sadajem_jax.workdir import restarts
 from tests import runs
 
 
@@ -191,9 +192,9 @@ def test_kill_in_a_retry_resumes_the_retry(
     with pytest.raises(Killed):
         main.main(argv)  # the count is written, the stale checkpoints are still there
     monkeypatch.undo()
-    assert divergence.read(tmp_path, 1) == divergence.Retries(1, 2, 21)
+    assert restarts.read(tmp_path, 1) == restarts.Retries(1, 2, 21)
     assert main.main(argv) == 0
-    assert divergence.read(tmp_path, 1) == divergence.Retries(1, 2, 21)
+    assert restarts.read(tmp_path, 1) == restarts.Retries(1, 2, 21)
     assert "going on from the checkpoint of step 21" in capsys.readouterr().out
 
 
