@@ -103,10 +103,10 @@ def learning_curves(
 
 def pieces(asked: Asked) -> Iterator[Piece]:
     """One piece, of the logs in W."""
-    train = read_log(asked.workdir / "train_metrics.jsonl")
-    validation = read_log(asked.workdir / "eval_metrics.jsonl")
-    settings = {"lines": len(train), "validation lines": len(validation)}
-    yield Piece("curves", settings, lambda _: learning_curves(train, validation))
+    logs = [asked.workdir / name for name in ("train_metrics.jsonl", "eval_metrics.jsonl")]
+    lines = [len(log.read_bytes().splitlines()) if log.exists() else 0 for log in logs]
+    settings = dict(zip(("lines", "validation lines"), lines, strict=True))
+    yield Piece("curves", settings, lambda _: learning_curves(*map(read_log, logs)))
 
 
 def _draw(arrays: dict[str, np.ndarray]) -> bytes:

@@ -101,6 +101,8 @@ class Runner:
         except UserError as error:
             print(f"{name}: its images are not there to be compared ({error})", flush=True)
             return True  # the number stands, with the checksum of what it was taken on
+        except Exception:  # whatever it is shows itself when the piece is done
+            return False
 
     def _identity(self, piece: Piece, images: str | None) -> dict[str, Any]:
         content = {} if images is None else {"checksum": images}
@@ -114,55 +116,81 @@ class Runner:
         return Outcome.THERE
 
     def _do(self, piece: Piece) -> Outcome:
-        name, start, outcome = self._prefix + piece.name, time.time(), Outcome.THERE
-        record: dict[str, Any] = {"part": piece.part, "prefix": self._prefix, "size": None}
-        record |= {"num_sgld_steps": self._num_sgld_steps, "hardware": hardware()}
-        record |= {} if piece.label is None else {"label": piece.label, "order": piece.order}
-        found = Found(record)
+        name, start, found = self._prefix + piece.name, time.time(), Found()
         with Progress(name, unit=piece.unit) as progress:
-            try:
-                record |= self._identity(piece, None)
-                record |= self._identity(piece, piece.checksum())
-                found.take(piece.run(progress))
-            except UserError as error:
-                record["not_computed"], outcome = str(error), Outcome.NOT_COMPUTED
-            except Exception as error:  # one piece's fault is not the others'
-                logger.exception("%s failed", name)
-                record["not_computed"], outcome = _first_line(error), Outcome.FAILED
-        record |= {"seconds": time.time() - start, "finished": time.strftime("%Y-%m-%d %H:%M:%S")}
-        counts = piece.unit == "images"
-        record |= {"images": progress.count if counts else 0}
-        record |= {"images_per_second": progress.rate if counts else None}
-        found = found if outcome is Outcome.THERE else Found(record)  # half a piece is none
+            outcome, reason = _attempt(piece, found, progress)
+        if reason is not None:
+            found.numbers, found.figures = {}, []  # half a piece is none
+        record = self._record(piece, found) | _effort(piece, progress, start)
+        record |= {} if reason is None else {"not_computed": reason}
         numbers = {self._prefix + key: value for key, value in found.numbers.items()}
         self._records.write(name, record, numbers, found.figures)
         short = {key.removeprefix(f"{piece.name}/"): v for key, v in found.numbers.items()}
         print(_summary(name, record, short), flush=True)
         return outcome
 
+    def _record(self, piece: Piece, found: Found) -> dict[str, Any]:
+        """What a piece was of, and what it said of itself."""
+        of_set = {} if piece.label is None else {"label": piece.label, "order": piece.order}
+        return {
+            "part": piece.part,
+            "prefix": self._prefix,
+            **of_set,
+            **self._identity(piece, found.checksum),
+            "num_sgld_steps": self._num_sgld_steps,
+            "size": found.size and found.size._asdict(),
+            "notes": found.notes,
+        }
+
 
 class Found:
-    """What a piece has yielded: its size and notes go into the record, the rest is kept here."""
+    """What a piece has yielded so far."""
 
-    def __init__(self, record: dict[str, Any]) -> None:
+    def __init__(self) -> None:
         self.numbers: dict[str, float] = {}
         self.figures: list[Figure] = []
-        self._record = record
-        record.setdefault("notes", [])
+        self.notes: list[str] = []
+        self.size: Size | None = None
+        self.checksum: str | None = None
 
     def take(self, items: Iterator[Item]) -> None:
         """Takes all items; raises UserError for a number that is none."""
         for item in items:
             if isinstance(item, str):
-                self._record["notes"].append(item)
+                self.notes.append(item)
             elif isinstance(item, Figure):
                 self.figures.append(item)
             elif isinstance(item, Size):
-                self._record["size"] = item._asdict()
+                self.size = item
             elif np.isfinite(item[1]):
                 self.numbers[item[0]] = float(item[1])
             else:
                 raise UserError(f"{item[0]} is {item[1]}")
+
+
+def _attempt(piece: Piece, found: Found, progress: Progress) -> tuple[Outcome, str | None]:
+    """Runs a piece into `found`: (what became of it, why it could not be done)."""
+    try:
+        found.checksum = piece.checksum()
+        found.take(piece.run(progress))
+    except UserError as error:
+        return Outcome.NOT_COMPUTED, str(error)
+    except Exception as error:  # one piece's fault is not the others'
+        logger.exception("%s failed", piece.name)
+        return Outcome.FAILED, _first_line(error)
+    return Outcome.THERE, None
+
+
+def _effort(piece: Piece, progress: Progress, start: float) -> dict[str, Any]:
+    """When and on what a piece was done, and how fast; rates are of images alone."""
+    counts = piece.unit == "images"
+    return {
+        "hardware": hardware(),
+        "seconds": time.time() - start,
+        "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "images": progress.count if counts else 0,
+        "images_per_second": progress.rate if counts else None,
+    }
 
 
 def _first_line(error: Exception) -> str:

@@ -92,6 +92,8 @@ def test_where_all_is_right_there_is_no_temperature(validation: Any) -> None:
         f"calibration/{name}" for name in ("ece", "ece_by_chance", "ece_unscaled")
     }
     assert any("No temperature" in item for item in items if isinstance(item, str))
+    for factor in (1, 1e5):  # also where the likelihood is flat, at its highest, to rounding
+        assert calibration.fit_temperature(factor * logits, logits.argmax(axis=-1)) is None
     assert calibration.fit_temperature(-logits, logits.argmax(axis=-1)) is None  # T at its end
     assert calibration.fit_temperature(logits, labels) is not None
 

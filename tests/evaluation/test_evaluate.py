@@ -463,3 +463,12 @@ def test_curves_need_a_log(fresh: pathlib.Path) -> None:
     assert curves.read_log(fresh / "train_metrics.jsonl") == []
     assert run(fresh, eval__only="curves") == 2
     assert "no line yet" in read(fresh, "evaluation.json")["curves"]["not_computed"]
+
+
+def test_a_damaged_log_stops_no_other_part(fresh: pathlib.Path) -> None:
+    """A line of the training log that is no JSON is the curves' reason; the rest is done."""
+    (fresh / "train_metrics.jsonl").write_text('{"step": 1\n{"step": 2}\n')
+    assert run(fresh, eval__only="accuracy,curves", eval__force="True") == 0
+    pieces = records.read_pieces(fresh)
+    assert "line 1: expected JSON" in pieces["curves"]["not_computed"]
+    assert "not_computed" not in pieces["accuracy"]
