@@ -1,13 +1,14 @@
 # make demo: train on small digits, then a report with pictures.    make test: all the checks.
 # Both set up everything they need in .venv; a second call installs nothing again.
+# make test-torch: the comparisons with PyTorch.    make test-newest: a part, for another PYTHON.
 
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-torch test-newest lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python main.py --config=configs/digits.py --workdir=runs/demo
@@ -16,13 +17,19 @@ demo: $(VENV)/.installed
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
+test-torch: $(VENV)/.installed-torch
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m torch
+
+test-newest: lint
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m newest
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .jax_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .venv-newest .jax_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
 $(VENV)/.installed: requirements.txt | $(BIN)/python
 	@echo "Installing what the program needs into $(VENV) (a few minutes the first time)"
@@ -31,6 +38,10 @@ $(VENV)/.installed: requirements.txt | $(BIN)/python
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.installed-torch: requirements-torch.txt $(VENV)/.installed-dev
+	$(PIP) -r requirements-torch.txt
 	@touch $@
 
 $(BIN)/python:

@@ -19,7 +19,7 @@ import jax
 from benchmarks import timing
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.data import loading
-from sadajem_jax.data.specs import get_spec
+from sadajem_jax.inference import build
 from sadajem_jax.randomness import row_keys
 from sadajem_jax.training import experiment
 
@@ -31,10 +31,10 @@ def main() -> None:
     parser.add_argument("--data_dir", default="")
     args = parser.parse_args()
     config = config_files.load(f"configs/{args.data}.py")
-    made = experiment.build(
-        config, loading.load(get_spec(args.data), "train", args.data_dir or None)
-    )
-    starts = experiment.chain_starts(config, made.data, made.data.labels.__array__())
+    recipe = experiment.recipe(config)
+    images = loading.load(recipe.spec, "train", args.data_dir or None)
+    made = experiment.build(recipe, images)
+    starts = build.starts(recipe.settings, recipe.spec, made.data.images, images.labels)
     keys = row_keys(jax.random.key(0), config.buffer.size)
     base = resident_gib()
     fill = [timing.seconds_of(lambda: starts.fill(keys)) for _ in range(2)]

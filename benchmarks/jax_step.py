@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sadajem_jax import backend
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.data.loading import Images
 from sadajem_jax.train_step import looped
@@ -74,7 +75,7 @@ def random_experiment(overrides: dict[str, str], image_size: int) -> Experiment:
     shape = (NUM_IMAGES, image_size, image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     labels = np.arange(NUM_IMAGES, dtype=np.int32) % NUM_CLASSES
-    return experiment.build(config, Images(images, labels))
+    return experiment.build(experiment.recipe(config), Images(images, labels))
 
 
 class Stepper:
@@ -87,7 +88,7 @@ class Stepper:
     def __init__(self, run: Experiment) -> None:
         self.run, self.number, self.state = run, 0, run.initial_state()
         self.feed, self.end = run.feeder.feed(0)
-        is_looped = jax.default_backend() != "cpu"
+        is_looped = not backend.unrolls()
         # The length of a block is traced, as in training: XLA would unwrap a loop known to be one.
         self.length = (jnp.ones((), jnp.int32),) if is_looped else ()
         jitted = jax.jit(looped(run.step) if is_looped else run.step, donate_argnums=0)

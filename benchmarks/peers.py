@@ -24,6 +24,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 
 from benchmarks import flags, jax_step, timing
+from sadajem_jax import backend
 
 
 def cores() -> int:
@@ -42,7 +43,7 @@ def torch_steps(settings: dict) -> tuple[dict[str, Callable[[], Any]], dict[str,
 
     from benchmarks import torch_step
 
-    device = "cpu" if jax.default_backend() == "cpu" else "cuda"
+    device = "cpu" if backend.on_cpu() else "cuda"
     if device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError(
             f"jax runs on {jax.default_backend()}, but this PyTorch sees no CUDA device"

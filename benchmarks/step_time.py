@@ -16,7 +16,8 @@ import jax
 import numpy as np
 
 from benchmarks import flags, jax_step, timing
-from sadajem_jax.cli import flops
+from sadajem_jax.training import flops
+from sadajem_jax.wide_resnet import WideResNet
 
 
 def peak_bytes(memory_analysis: Any | None) -> int | None:
@@ -35,6 +36,12 @@ def peak_bytes(memory_analysis: Any | None) -> int | None:
     return total - memory_analysis.alias_size_in_bytes
 
 
+def step_tflop(depth: int, width: int, image_size: int, dtype: str, **sizes: Any) -> float:
+    """Operations of the step with these settings, which no precision changes."""
+    network = WideResNet(depth, width, jax_step.NUM_CLASSES, dtype=dtype)
+    return flops.step_tflop(network, (image_size, image_size, 3), **sizes)
+
+
 def measure(settings: dict, rounds: int) -> dict:
     """Builds and times the step; `settings` are the keyword arguments of `jax_step.build`."""
     step, compile_seconds, memory_analysis = jax_step.build(**settings)
@@ -43,7 +50,7 @@ def measure(settings: dict, rounds: int) -> dict:
     product, product_tflop = timing.matmul(settings["dtype"])
     seconds = timing.interleave({"step": step, "matmul": product}, rounds)
     timed = timing.spread("step_seconds", seconds["step"])
-    tflop = flops.step_tflop(**{k: v for k, v in settings.items() if k != "dtype"})
+    tflop = step_tflop(**settings)
     rate = tflop / timed["step_seconds"]
     matmul_rate = product_tflop / float(np.median(seconds["matmul"]))
     found = {"compile_seconds": compile_seconds, "peak_bytes": peak, "step_tflop": tflop}

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sadajem_jax import backend
+
 # A thread pool goes on spinning for some milliseconds after its last task, and would take a core
 # from the program that is timed next.
 PAUSE_SECONDS = 0.1
@@ -68,7 +70,7 @@ def matmul(dtype: str, size: int | None = None) -> tuple[Callable[[], jax.Array]
     `size` is 2048 on a CPU and 8192 elsewhere unless given; off the CPU a call makes ten products,
     for a single one is too short to time. Precision is what the step gets: jax's default.
     """
-    on_cpu = jax.default_backend() == "cpu"
+    on_cpu = backend.on_cpu()
     size, repeats = size or (2048 if on_cpu else 8192), 1 if on_cpu else 10
     keys = jax.random.split(jax.random.key(0))
     # Scaled so that products keep their variance: zeros, infinities and NaN run at other speeds.
@@ -88,7 +90,7 @@ def matmul_tflops(dtype: str, rounds: int = 5, size: int | None = None) -> float
 def device_name() -> str:
     """The kind of jax's default device; for a CPU, with its name where the system tells."""
     kind = jax.devices()[0].device_kind
-    if jax.default_backend() != "cpu":
+    if not backend.on_cpu():
         return kind
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []

@@ -1,4 +1,4 @@
-"""SADA-JEM on CIFAR-10 with K = 10, the paper's main model (Table 1): the complete config.
+"""SADA-JEM on CIFAR-10, K = 10: the paper's main model (Table 1).
 
   python main.py --config=configs/cifar10.py --workdir=runs/cifar10
   python main.py --config=configs/cifar10.py --config.sgld.num_steps=5      (or 20)
@@ -12,7 +12,7 @@ import ml_collections
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """The config; see sadajem_jax/config.py for what each field may be."""
+    """The config; sadajem_jax/cli/rules.py says what each field may be."""
     config = ml_collections.ConfigDict()
 
     config.seed = 0

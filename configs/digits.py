@@ -1,4 +1,4 @@
-"""SADA-JEM on scikit-learn's handwritten digits, 8x8 pixels: for a laptop, with no download.
+"""SADA-JEM on scikit-learn's digits, 8x8 pixels: for a laptop, no download.
 
   make demo        or        python main.py --config=configs/digits.py --workdir=runs/demo
 

@@ -9,14 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sadajem_jax.inference.model import Model, load
+    from sadajem_jax.inference.load import load
+    from sadajem_jax.inference.model import Model
     from sadajem_jax.sharpness_aware import SamState, sam, sam_gradient
     from sadajem_jax.wide_resnet import WideResNet
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "load": "sadajem_jax.inference.model",
+    "load": "sadajem_jax.inference.load",
     "Model": "sadajem_jax.inference.model",
     "sam": "sadajem_jax.sharpness_aware",
     "sam_gradient": "sadajem_jax.sharpness_aware",

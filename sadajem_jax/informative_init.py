@@ -11,6 +11,7 @@ key and class alone, so rows may be made in blocks, outside the hot step, and on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -24,6 +25,67 @@ JITTER_STD = 0.01  # its square is the 1e-4 that the released code adds to the c
 # Rows of one class made together: the images are read once for all of them.
 CHUNK = 16  # of the few that fall due in a feed
 FILL_CHUNK = 128  # of a whole buffer
+
+
+class Starts(NamedTuple):
+    """An initialisation of chains; each row is a function of its own key, and of its class.
+
+    Attributes:
+      fresh: keys [M], count <= M -> [M, H, W, channels], of which the first `count` are asked for:
+        rows of classes drawn uniformly, each by its key.
+      fill: keys [N] -> [N, H, W, channels], a whole buffer: the classes take turns, so that each
+        has the same number of rows.
+      of_classes: keys [M], classes [M] -> [M, H, W, channels]; a row without a class (negative)
+        need not be made and may stay zero.
+    """
+
+    fresh: Callable[[jax.Array, int], jax.Array]
+    fill: Callable[[jax.Array], jax.Array]
+    of_classes: Callable[[jax.Array, np.ndarray], jax.Array]
+
+
+def informative(images: jax.Array, labels: np.ndarray, num_classes: int) -> Starts:
+    """The paper's initialisation, a Gaussian per class.
+
+    Args:
+      images: [N, H, W, channels] uint8, the training images on the device.
+      labels: [N] int, on the host.
+      num_classes: C.
+
+    Raises:
+      ValueError: if a class has no image.
+    """
+    data = by_class(images, labels, num_classes)
+
+    def fresh(keys: jax.Array, count: int) -> jax.Array:
+        make, classes = _drawn_classes(keys, num_classes=num_classes)
+        return class_gaussian(make, np.asarray(classes)[:count], data, len(keys))
+
+    def fill(keys: jax.Array) -> jax.Array:
+        return class_gaussian(keys, np.arange(len(keys)) % num_classes, data, len(keys), FILL_CHUNK)
+
+    return Starts(fresh, fill, lambda keys, classes: class_gaussian(keys, classes, data, len(keys)))
+
+
+@partial(jax.jit, static_argnames="num_classes")
+def _drawn_classes(keys: jax.Array, *, num_classes: int) -> tuple[jax.Array, jax.Array]:
+    """(keys [M] to make the rows with, classes [M])."""
+    pick, make = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+    return make, jax.vmap(lambda key: jax.random.randint(key, (), 0, num_classes))(pick)
+
+
+def uniform_starts(shape: tuple[int, ...]) -> Starts:
+    """JEM's initialisation, the same whatever the class: `uniform` of images (H, W, channels)."""
+
+    def draw(keys: jax.Array, *_: object) -> jax.Array:
+        return uniform(keys, shape)
+
+    return Starts(draw, draw, draw)
+
+
+def uniform(keys: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """JEM's start, U(-1, 1): [M] keys -> [M, *shape] float32."""
+    return jax.vmap(lambda key: jax.random.uniform(key, shape, minval=-1, maxval=1))(keys)
 
 
 class ClassImages(NamedTuple):
@@ -57,6 +119,42 @@ def by_class(images: jax.Array, labels: np.ndarray, num_classes: int) -> ClassIm
     return ClassImages(images, jnp.asarray(rows), jnp.asarray(counts, jnp.int32))
 
 
+def class_gaussian(
+    keys: jax.Array, classes: np.ndarray, data: ClassImages, size: int, chunk: int = CHUNK
+) -> jax.Array:
+    """Rows of the informative initialisation.
+
+    Args:
+      keys: [M] one key a row.
+      classes: [M] int, the class of each row; the row of a negative one stays zero.
+      data: the training images.
+      size: rows of the result, at least M; the rest stays zero, so that its shape need not change.
+      chunk: rows of a class made together.
+
+    Returns:
+      [size, H, W, channels] float32 in [-1, 1].
+    """
+    out = jnp.zeros((size, *data.images.shape[1:]), jnp.float32)
+    for c in np.unique(classes[classes >= 0]):
+        members = np.flatnonzero(classes == c)
+        for start in range(0, len(members), chunk):
+            part = members[start : start + chunk]
+            places = np.full(chunk, size)
+            places[: len(part)] = part
+            picked = keys[np.resize(part, chunk)]
+            out = _fill(out, picked, jnp.asarray(places), data, jnp.asarray(c))
+    return out
+
+
+@partial(jax.jit, donate_argnums=0)
+def _fill(
+    out: jax.Array, keys: jax.Array, places: jax.Array, data: ClassImages, c: jax.Array
+) -> jax.Array:
+    """Writes one chunk of class c to `places` [R] of out; places past its end are dropped."""
+    rows = gaussian_rows(keys, data.images[data.rows[c]], data.counts[c])
+    return out.at[places].set(rows, mode="drop")
+
+
 def gaussian_rows(keys: jax.Array, images: jax.Array, count: jax.Array) -> jax.Array:
     """Draws from one class's Gaussian, clipped to [-1, 1].
 
@@ -79,44 +177,3 @@ def gaussian_rows(keys: jax.Array, images: jax.Array, count: jax.Array) -> jax.A
     mixture = belongs / count + centred / jnp.sqrt(count)
     rows = jnp.matmul(mixture, flat, precision="highest") + JITTER_STD * z
     return jnp.clip(rows, -1, 1).reshape(-1, *images.shape[1:])
-
-
-@partial(jax.jit, donate_argnums=0)
-def _fill(
-    out: jax.Array, keys: jax.Array, places: jax.Array, data: ClassImages, c: jax.Array
-) -> jax.Array:
-    """Writes one chunk of class c to `places` [R] of out; places past its end are dropped."""
-    rows = gaussian_rows(keys, data.images[data.rows[c]], data.counts[c])
-    return out.at[places].set(rows, mode="drop")
-
-
-def class_gaussian(
-    keys: jax.Array, classes: np.ndarray, data: ClassImages, size: int, chunk: int = CHUNK
-) -> jax.Array:
-    """Rows of the informative initialisation.
-
-    Args:
-      keys: [M] one key a row.
-      classes: [M] int, the class of each row.
-      data: the training images.
-      size: rows of the result, at least M; the rest stays zero, so that its shape need not change.
-      chunk: rows of a class made together.
-
-    Returns:
-      [size, H, W, channels] float32 in [-1, 1].
-    """
-    out = jnp.zeros((size, *data.images.shape[1:]), jnp.float32)
-    for c in np.unique(classes):
-        members = np.flatnonzero(classes == c)
-        for start in range(0, len(members), chunk):
-            part = members[start : start + chunk]
-            places = np.full(chunk, size)
-            places[: len(part)] = part
-            picked = keys[np.resize(part, chunk)]
-            out = _fill(out, picked, jnp.asarray(places), data, jnp.asarray(c))
-    return out
-
-
-def uniform(keys: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """JEM's start, U(-1, 1): [M] keys -> [M, *shape] float32."""
-    return jax.vmap(lambda key: jax.random.uniform(key, shape, minval=-1, maxval=1))(keys)

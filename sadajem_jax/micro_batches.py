@@ -19,8 +19,14 @@ def split(tree: Any, parts: int) -> Any:
     return jax.tree.map(lambda x: x.reshape(parts, x.shape[0] // parts, *x.shape[1:]), tree)
 
 
+def join(x: jax.Array, axis: int = 0) -> jax.Array:
+    """Undoes `split`, the rows on `axis`: [parts, ..., B / parts, ...] -> [..., B, ...]."""
+    x = jnp.moveaxis(x, 0, axis)
+    return x.reshape(*x.shape[:axis], x.shape[axis] * x.shape[axis + 1], *x.shape[axis + 2 :])
+
+
 def map_parts(fn: Callable[[Any], Any], parts: Any, *, unroll: bool) -> Any:
-    """Fn of each part of `split`, its results stacked; unrolled on the CPU, looped elsewhere."""
+    """Fn of each part of `split`, its results stacked; looped if it is not to be unrolled."""
     if not unroll:
         return jax.lax.map(fn, parts)
     results = [fn(jax.tree.map(lambda x, i=i: x[i], parts)) for i in range(_count(parts))]

@@ -100,6 +100,7 @@ def sample(
     kernel: Langevin,
     *,
     num_steps: int,
+    first_step: int | jax.Array = 0,
     unroll: int | bool = 1,
 ) -> tuple[jax.Array, SgldInfo]:
     """A chain of `num_steps` Langevin steps from x.
@@ -110,8 +111,9 @@ def sample(
       log_density: see `LogDensity`.
       kernel: the constants.
       num_steps: K, static; 0 returns x as it is.
-      unroll: as of `jax.lax.scan`; True on the CPU, whose convolution gradients are 10 to 50 times
-        slower inside a loop. The forms agree to rounding.
+      first_step: t of the first step, traced or not: the noise of step t comes from
+        fold_in(key of the row, t), so a chain may be cut anywhere and go on.
+      unroll: as of `jax.lax.scan`; see `backend.unrolls`. The forms agree to rounding.
 
     Returns:
       (x after K steps [B, ...], SgldInfo stacked over the K steps).
@@ -127,4 +129,7 @@ def sample(
     def body(x: jax.Array, t: jax.Array) -> tuple[jax.Array, SgldInfo]:
         return step(jax.vmap(jax.random.fold_in, (0, None))(keys, t), x, log_density, kernel)
 
-    return jax.lax.scan(body, x, jnp.arange(num_steps), unroll=unroll)
+    numbers = jnp.arange(num_steps)
+    if isinstance(first_step, jax.Array) or first_step:  # from 0 on nothing is added to the program
+        numbers = first_step + numbers
+    return jax.lax.scan(body, x, numbers, unroll=unroll)

@@ -77,7 +77,8 @@ def sam_gradient(
         length = jnp.where(norm > 0, rho / jnp.where(norm > 0, norm, 1), 0)
     else:
         direction = jax.tree.map(jnp.sign, direction)
-        norm, length = jnp.ones(()), jnp.asarray(rho)
+        norm = jnp.ones(())
+        length = jnp.asarray(rho, norm.dtype)  # a whole rho would round the perturbation to zero
     perturbed = jax.tree.map(
         lambda w, s, d: w + (length * (s * d).astype(length.dtype)).astype(w.dtype),
         params,
@@ -96,10 +97,10 @@ class SamState(NamedTuple):
 
 
 def sam(
-    rho: float,
+    rho: float | jax.Array,
     *,
     adaptive: bool = False,
-    p: float = 2,
+    p: float | None = None,
     mask: Mask | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Replaces the gradient by the one at the worst point of a rho-ball (SAM, ASAM).
@@ -113,9 +114,11 @@ def sam(
     that both passes see the same.
 
     Args:
-      rho: radius of the ball, at least 0.
+      rho: radius of the ball, at least 0; `optax.inject_hyperparams(sam)(rho=schedule)` makes it
+        follow a schedule.
       adaptive: scale the ball by |theta| (ASAM).
-      p: 2 or infinity, see `sam_gradient`.
+      p: 2 or infinity, see `sam_gradient`; None is 2. Under `inject_hyperparams` it and a mask that
+        is a function belong to its static_args.
       mask: pytree of bools (or a function params -> such a tree); False leaves a leaf unperturbed.
         Give the mask here: inside `optax.masked` the gradient function would see a torn tree.
 
@@ -141,8 +144,9 @@ def sam(
       Foret et al., Sharpness-Aware Minimization, ICLR 2021. Kwon et al., ASAM, ICML 2021.
       Yang et al., Towards Bridging the Performance Gaps of Joint Energy-based Models, CVPR 2023.
     """
-    if not rho >= 0:  # NaN as well
+    if not isinstance(rho, jax.core.Tracer) and not rho >= 0:  # NaN as well; a schedule is traced
         raise ValueError(f"rho must be at least 0, found {rho}")
+    ball = 2 if p is None else p  # None, as inject_hyperparams would trace a number by default
 
     def init(params: Params) -> SamState:
         del params
@@ -163,7 +167,7 @@ def sam(
                 "where grad_fn(params) is the gradient there"
             )
         sharp, info, _ = sam_gradient(
-            params, updates, grad_fn, rho, adaptive=adaptive, p=p, mask=mask
+            params, updates, grad_fn, rho, adaptive=adaptive, p=ball, mask=mask
         )
         return sharp, SamState(norm=info.norm.astype(state.norm.dtype))
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-
-from sadajem_jax.wide_resnet import WideResNet
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -31,10 +30,15 @@ class TrainState(flax.struct.PyTreeNode):
     buffer: jax.Array
     ema: Any = flax.struct.field(default_factory=dict)
 
+    @property
+    def variables(self) -> Any:
+        """What the network's `apply` takes."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
 
 def create(
     key: jax.Array,
-    model: WideResNet,
+    model: nn.Module,
     tx: optax.GradientTransformation,
     image_shape: tuple[int, ...],
     buffer: jax.Array,

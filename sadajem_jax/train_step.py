@@ -1,4 +1,4 @@
-"""One training step of SADA-JEM (Algorithm 1 with Eq. 7 and 11), and blocks of them.
+"""One training step of SADA-JEM (Algorithm 1 with Eq. 7 and 11), from its whole to its parts.
 
 The order is the released program's; where we differ a comment says so.
 """
@@ -9,42 +9,66 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
 from sadajem_jax import augment, energy, micro_batches, objective, replay_buffer, sgld
+from sadajem_jax.batch_norm import fold_statistics, forward
+from sadajem_jax.objective import Passes
 from sadajem_jax.randomness import Purpose, row_keys, step_key
 from sadajem_jax.train_state import TrainState
-from sadajem_jax.wide_resnet import MOMENTS, WideResNet
 
-STATISTICS_MOMENTUM = 0.1  # new = 0.1 old + 0.9 batch: PyTorch's momentum 0.9 is Flax's 0.1
 Metrics = dict[str, jax.Array]
 
 
-class Dataset(NamedTuple):
-    """The training set on the device: images [N, H, W, channels] uint8, labels [N] int32."""
+def train_step(
+    state: TrainState,
+    feed: Feed,
+    data: Dataset,
+    key: jax.Array,
+    *,
+    model: nn.Module,
+    tx: optax.GradientTransformationExtraArgs,
+    config: StepConfig,
+) -> tuple[TrainState, Metrics]:
+    """Draws, samples, updates, and puts the negative samples back to their slots."""
+    batch, slots = assemble(state, feed, data, key, config)
+    state, x_neg, metrics = update(state, batch, model=model, tx=tx, config=config)
+    return state.replace(buffer=replay_buffer.write(state.buffer, slots, x_neg)), metrics
 
-    images: jax.Array
-    labels: jax.Array
 
+def update(
+    state: TrainState,
+    batch: Batch,
+    *,
+    model: nn.Module,
+    tx: optax.GradientTransformationExtraArgs,
+    config: StepConfig,
+) -> tuple[TrainState, jax.Array, Metrics]:
+    """One update of parameters, statistics and optimizer; the buffer is left to `train_step`.
 
-class Feed(NamedTuple):
-    """What some consecutive steps need from outside, prepared for n of them together.
+    Both passes see the same negative samples; the second moves no running statistics.
 
-    Attributes:
-      first_step: int32 scalar, the step that row 0 is for.
-      px_index: [n, B] int32, images of the p(x) stream.
-      label_index: [n, L] int32, images of the labelled stream.
-      fresh: [M, H, W, channels] float32, fresh starts of chains.
-      fresh_row: [n, B] int32, which of `fresh` replaces this row; -1: none.
+    Returns:
+      (state, x_neg [B, H, W, channels], metrics: name -> scalar).
     """
-
-    first_step: jax.Array
-    px_index: jax.Array
-    label_index: jax.Array
-    fresh: jax.Array
-    fresh_row: jax.Array
+    x_neg, info = negative_samples(model, state.variables, batch, config)
+    first = first_pass(model, state, batch, x_neg, config)
+    data, negatives, labelled = first.moments
+    batch_stats = fold_statistics(state.batch_stats, data, info.aux, negatives, labelled)
+    grads, gradient = first.grads, first.gradient
+    updates, opt_state = tx.update(grads, state.opt_state, state.params, grad_fn=gradient)
+    params = optax.apply_updates(state.params, updates)
+    state = state.replace(
+        step=state.step + 1,
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+        ema=averaged(state.ema, params, batch_stats, config.ema_decay),
+    )
+    return state, x_neg, measured(first, info, params)
 
 
 class StepConfig(NamedTuple):
@@ -73,6 +97,31 @@ class StepConfig(NamedTuple):
     micro_batches: int = 1
 
 
+class Dataset(NamedTuple):
+    """The training set on the device: images [N, H, W, channels] uint8, labels [N] int32."""
+
+    images: jax.Array
+    labels: jax.Array
+
+
+class Feed(NamedTuple):
+    """What some consecutive steps need from outside, prepared for n of them together.
+
+    Attributes:
+      first_step: int32 scalar, the step that row 0 is for.
+      px_index: [n, B] int32, images of the p(x) stream.
+      label_index: [n, L] int32, images of the labelled stream.
+      fresh: [M, H, W, channels] float32, fresh starts of chains.
+      fresh_row: [n, B] int32, which of `fresh` replaces this row; -1: none.
+    """
+
+    first_step: jax.Array
+    px_index: jax.Array
+    label_index: jax.Array
+    fresh: jax.Array
+    fresh_row: jax.Array
+
+
 class Batch(NamedTuple):
     """The inputs of one update, floats in [-1, 1].
 
@@ -89,151 +138,6 @@ class Batch(NamedTuple):
     x_label: jax.Array
     labels: jax.Array
     noise_keys: jax.Array
-
-
-def fold_statistics(batch_stats: Any, data: Any, chain: Any, negatives: Any, label: Any) -> Any:
-    """Running statistics after the forwards of a first pass, in the released order.
-
-    data, chain 1..K, negatives, labelled: each moves them by new = 0.1 old + 0.9 batch, so 90% of
-    the result is the labelled batch's.
-
-    Args:
-      batch_stats: the running statistics before.
-      data: moments of the data's forward, the same structure.
-      chain: moments of the chain's forwards, each leaf with a leading axis K.
-      negatives: moments of the negative samples' forward.
-      label: moments of the labelled batch's forward.
-
-    Returns:
-      The running statistics after.
-    """
-
-    def fold(old: jax.Array, d: jax.Array, c: jax.Array, n: jax.Array, y: jax.Array) -> jax.Array:
-        moments = jnp.concatenate([d[None], c, n[None], y[None]])
-        age = jnp.arange(len(moments))[::-1].astype(old.dtype)
-        weights = (1 - STATISTICS_MOMENTUM) * STATISTICS_MOMENTUM**age
-        kept = STATISTICS_MOMENTUM ** len(moments)
-        return kept * old + jnp.tensordot(
-            weights, moments.astype(old.dtype), 1, precision="highest"
-        )
-
-    return jax.tree.map(fold, batch_stats, data, chain, negatives, label)
-
-
-def negative_samples(
-    model: WideResNet, variables: Any, batch: Batch, config: StepConfig
-) -> tuple[jax.Array, sgld.SgldInfo]:
-    """Runs the chains, the network in training mode: (x_neg [B, ...], info; aux holds moments)."""
-
-    def log_density(x: jax.Array) -> tuple[jax.Array, Any]:
-        logits, moments = forward(model, variables, x)
-        return energy.log_density(logits), moments
-
-    def chain(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, sgld.SgldInfo]:
-        keys, x = part
-        steps, unroll = config.num_steps, config.unroll
-        return sgld.sample(keys, x, log_density, config.kernel, num_steps=steps, unroll=unroll)
-
-    start = (batch.noise_keys, batch.x_init)
-    if config.micro_batches == 1:
-        x_neg, info = chain(start)
-    else:
-        parts = micro_batches.split(start, config.micro_batches)
-        x_neg, info = micro_batches.map_parts(chain, parts, unroll=config.unroll)
-        x_neg = x_neg.reshape(batch.x_init.shape)
-        info = jax.tree.map(lambda x: jnp.mean(x, axis=0), info)
-    return jax.lax.stop_gradient(x_neg), info
-
-
-def forward(model: WideResNet, variables: Any, x: jax.Array) -> tuple[jax.Array, Any]:
-    """A training-mode forward: (logits [B, C], the batch's moments)."""
-    logits, sown = model.apply(variables, x, train=True, mutable=[MOMENTS])
-    return logits, sown.get(MOMENTS, {})
-
-
-def first_pass(
-    model: WideResNet, state: TrainState, batch: Batch, x_neg: jax.Array, config: StepConfig
-) -> tuple[Callable[[Any], Any], Any, tuple[jax.Array, objective.Terms, tuple[Any, Any, Any]]]:
-    """(gradient function for the second pass, gradient, (loss, terms, moments)) of the loss."""
-
-    def loss(params: Any, part: Any) -> Any:
-        *images, labels = part
-        variables = {"params": params, "batch_stats": state.batch_stats}
-        passes = [forward(model, variables, x) for x in images]
-        logits, moments = zip(*passes, strict=True)
-        value, terms = objective.joint_loss(logits, labels, config.weights)
-        return value, (value, terms, moments)
-
-    inputs = (batch.x_data, x_neg, batch.x_label, batch.labels)
-
-    def gradient(params: Any) -> Any:
-        one = functools.partial(jax.grad(loss, has_aux=True), params)
-        if config.micro_batches == 1:
-            return one(inputs)
-        parts = micro_batches.split(inputs, config.micro_batches)
-        return micro_batches.mean_over_parts(one, parts, unroll=config.unroll)
-
-    grads, aux = gradient(state.params)
-    return lambda params: gradient(params)[0], grads, aux
-
-
-def update(
-    state: TrainState,
-    batch: Batch,
-    *,
-    model: WideResNet,
-    tx: optax.GradientTransformationExtraArgs,
-    config: StepConfig,
-) -> tuple[TrainState, jax.Array, Metrics]:
-    """One update of parameters, statistics and optimizer; the buffer is left to `train_step`.
-
-    Both passes see the same negative samples; the second moves no running statistics.
-
-    Returns:
-      (state, x_neg [B, H, W, channels], metrics: name -> scalar).
-    """
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    x_neg, info = negative_samples(model, variables, batch, config)
-    second_pass, grads, (loss, terms, moments) = first_pass(model, state, batch, x_neg, config)
-    data, negatives, label = moments
-    batch_stats = fold_statistics(state.batch_stats, data, info.aux, negatives, label)
-    updates, opt_state = tx.update(grads, state.opt_state, state.params, grad_fn=second_pass)
-    params = optax.apply_updates(state.params, updates)
-    state = state.replace(
-        step=state.step + 1,
-        params=params,
-        batch_stats=batch_stats,
-        opt_state=opt_state,
-        ema=averaged(state.ema, params, batch_stats, config.ema_decay),
-    )
-    metrics = _metrics(loss, terms, grads, info)
-    return state, x_neg, {**metrics, "param_norm": optax.tree.norm(params)}
-
-
-def averaged(ema: Any, params: Any, batch_stats: Any, decay: float) -> Any:
-    """Decay ema + (1 - decay) new, of parameters and statistics alike; an empty tree stays so."""
-    if not ema:
-        return ema
-    new = {"params": params, "batch_stats": batch_stats}
-    return jax.tree.map(lambda old, x: decay * old + (1 - decay) * x, ema, new)
-
-
-def _metrics(loss: jax.Array, terms: objective.Terms, grads: Any, info: sgld.SgldInfo) -> Metrics:
-    metrics = {
-        "loss": loss,
-        "cross_entropy": terms.cross_entropy,
-        "accuracy": terms.accuracy,
-        "log_density_data": terms.f_data,
-        "log_density_data_std": terms.f_data_std,
-        "log_density_samples": terms.f_neg,
-        "log_density_gap": terms.f_data - terms.f_neg,
-        "px_term": terms.px_term,
-        "grad_norm": optax.tree.norm(grads),
-    }
-    if info.log_density.shape[0]:
-        metrics["log_density_start"] = jnp.mean(info.log_density[0])
-        metrics["score_norm"] = jnp.mean(info.score_norm)
-    return metrics
 
 
 def assemble(
@@ -261,20 +165,108 @@ def assemble(
     return batch, slots
 
 
-def train_step(
-    state: TrainState,
-    feed: Feed,
-    data: Dataset,
-    key: jax.Array,
-    *,
-    model: WideResNet,
-    tx: optax.GradientTransformationExtraArgs,
-    config: StepConfig,
-) -> tuple[TrainState, Metrics]:
-    """Draws, samples, updates, and puts the negative samples back to their slots."""
-    batch, slots = assemble(state, feed, data, key, config)
-    state, x_neg, metrics = update(state, batch, model=model, tx=tx, config=config)
-    return state.replace(buffer=replay_buffer.write(state.buffer, slots, x_neg)), metrics
+def negative_samples(
+    model: nn.Module, variables: Any, batch: Batch, config: StepConfig
+) -> tuple[jax.Array, sgld.SgldInfo]:
+    """Runs the chains, the network in training mode.
+
+    Returns:
+      (x_neg [B, H, W, channels], info; its aux holds the moments of every forward, [K, ...]).
+    """
+
+    def log_density(x: jax.Array) -> tuple[jax.Array, Any]:
+        logits, moments = forward(model, variables, x)
+        return energy.log_density(logits), moments
+
+    def chain(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, sgld.SgldInfo]:
+        keys, x = part
+        steps, unroll = config.num_steps, config.unroll
+        return sgld.sample(keys, x, log_density, config.kernel, num_steps=steps, unroll=unroll)
+
+    start = (batch.noise_keys, batch.x_init)
+    x_neg, info = chain(start) if config.micro_batches == 1 else _in_parts(chain, start, config)
+    return jax.lax.stop_gradient(x_neg), info
+
+
+def _in_parts(
+    chain: Callable[[Any], tuple[jax.Array, sgld.SgldInfo]], start: Any, config: StepConfig
+) -> tuple[jax.Array, sgld.SgldInfo]:
+    """The chain of each part of the batch: rows back in their order, moments averaged."""
+    parts = micro_batches.split(start, config.micro_batches)
+    x_neg, info = micro_batches.map_parts(chain, parts, unroll=config.unroll)
+    return micro_batches.join(x_neg), sgld.SgldInfo(
+        log_density=micro_batches.join(info.log_density, axis=1),
+        score_norm=micro_batches.join(info.score_norm, axis=1),
+        aux=jax.tree.map(lambda x: jnp.mean(x, axis=0), info.aux),
+    )
+
+
+class FirstPass(NamedTuple):
+    """The loss and its gradient at the state's parameters.
+
+    Attributes:
+      gradient: params -> gradient of the same loss there; the second pass is a call of it.
+      grads: gradient at the state's parameters.
+      loss: scalar.
+      terms: its parts.
+      moments: of each of the three forwards.
+    """
+
+    gradient: Callable[[Any], Any]
+    grads: Any
+    loss: jax.Array
+    terms: objective.Terms
+    moments: Passes
+
+
+def first_pass(
+    model: nn.Module, state: TrainState, batch: Batch, x_neg: jax.Array, config: StepConfig
+) -> FirstPass:
+    """The objective on the batch and its negative samples, at the state's parameters."""
+
+    def loss(params: Any, part: tuple[Passes, jax.Array]) -> tuple[jax.Array, Any]:
+        images, labels = part
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        outputs = [forward(model, variables, x) for x in images]
+        logits, moments = (Passes(*each) for each in zip(*outputs, strict=True))
+        value, terms = objective.joint_loss(logits, labels, config.weights)
+        return value, (value, terms, moments)
+
+    inputs = (Passes(batch.x_data, x_neg, batch.x_label), batch.labels)
+
+    def gradient_and_aux(params: Any) -> tuple[Any, Any]:
+        one = functools.partial(jax.grad(loss, has_aux=True), params)
+        if config.micro_batches == 1:
+            return one(inputs)
+        parts = micro_batches.split(inputs, config.micro_batches)
+        return micro_batches.mean_over_parts(one, parts, unroll=config.unroll)
+
+    grads, (value, terms, moments) = gradient_and_aux(state.params)
+    return FirstPass(lambda params: gradient_and_aux(params)[0], grads, value, terms, moments)
+
+
+def averaged(ema: Any, params: Any, batch_stats: Any, decay: float) -> Any:
+    """Decay ema + (1 - decay) new, of parameters and statistics alike; an empty tree stays so."""
+    if not ema:
+        return ema
+    new = {"params": params, "batch_stats": batch_stats}
+    return jax.tree.map(lambda old, x: decay * old + (1 - decay) * x, ema, new)
+
+
+def measured(first: FirstPass, info: sgld.SgldInfo, params: Any) -> Metrics:
+    """The metrics of a step, each a scalar; every term of the objective is one under its name."""
+    terms = first.terms
+    metrics: Metrics = {
+        "loss": first.loss,
+        **terms._asdict(),
+        "log_density_gap": terms.log_density_data - terms.log_density_samples,
+        "grad_norm": optax.tree.norm(first.grads),
+    }
+    if len(info.log_density):
+        metrics["log_density_start"] = jnp.mean(info.log_density[0])
+        metrics["score_norm"] = jnp.mean(info.score_norm)
+    metrics["param_norm"] = optax.tree.norm(params)
+    return metrics
 
 
 Step = Callable[[TrainState, Feed, Dataset, jax.Array], tuple[TrainState, Metrics]]

@@ -14,9 +14,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-MOMENTS = "moments"  # the collection that a training-mode forward sows its batch moments into
+from sadajem_jax.batch_norm import BatchNorm
+
 LEAKY_SLOPE = 0.2
-BATCH_NORM_EPSILON = 1e-5
 
 
 def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
@@ -30,49 +30,6 @@ def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
         return jax.random.uniform(key, tuple(shape), dtype, -bound, bound)
 
     return init
-
-
-class BatchNorm(nn.Module):
-    """Batch normalisation that reads running statistics but never moves them.
-
-    In training mode it normalises with the batch's moments and sows them (`mean`, and `var`
-    unbiased, as PyTorch stores it) into the collection "moments", which then has the structure of
-    "batch_stats"; `train_step.fold_statistics` composes them in the released order.
-    """
-
-    dtype: Any = jnp.float32
-    param_dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """[B, H, W, C] -> [B, H, W, C]; moments and normalisation in at least float32."""
-        features = (x.shape[-1],)
-        scale = self.param("scale", nn.initializers.ones, features, self.param_dtype)
-        bias = self.param("bias", nn.initializers.zeros, features, self.param_dtype)
-        mean = self.variable("batch_stats", "mean", jnp.zeros, features, self.param_dtype)
-        var = self.variable("batch_stats", "var", jnp.ones, features, self.param_dtype)
-        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        batch_mean, batch_var = self._moments(x) if train else (mean.value, var.value)
-        gain = scale * jax.lax.rsqrt(batch_var + BATCH_NORM_EPSILON)
-        return (x * gain + (bias - batch_mean * gain)).astype(self.dtype)
-
-    def _moments(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        count = x.size // x.shape[-1]
-        mean = jnp.mean(x, axis=(0, 1, 2))
-        # in one pass over x, as Flax does; two passes cost a sixth of a CPU step
-        var = jnp.maximum(jnp.mean(jnp.square(x), axis=(0, 1, 2)) - jnp.square(mean), 0)
-        self.sow(MOMENTS, "mean", mean, reduce_fn=_latest, init_fn=_nothing)
-        unbiased = var * (count / max(count - 1, 1))
-        self.sow(MOMENTS, "var", unbiased, reduce_fn=_latest, init_fn=_nothing)
-        return mean, var
-
-
-def _latest(_: Any, new: jax.Array) -> jax.Array:
-    return new
-
-
-def _nothing() -> None:
-    return None
 
 
 class WideResNet(nn.Module):

@@ -13,9 +13,10 @@ import numpy as np
 
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.data import loading
-from sadajem_jax.data.specs import get_spec
+from sadajem_jax.inference import build
 from sadajem_jax.inference.model import Model
 from sadajem_jax.training import experiment
+from sadajem_jax.workdir import settings as run_settings
 from sadajem_jax.workdir.checkpoint import Checkpoints
 
 TINY = {
@@ -40,8 +41,9 @@ def make_run(workdir: pathlib.Path, steps: tuple[int, ...] = (0,), **overrides: 
     """What a training leaves in W: first weights with a livelier head, statistics no default."""
     config = settings(**overrides)
     workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / "config.json").write_text(config_files.to_json(config))
-    state = experiment.build(config, loading.load(get_spec("digits"), "train")).initial_state()
+    recipe = experiment.recipe(config)
+    run_settings.write(workdir, recipe.settings)
+    state = experiment.build(recipe, loading.load(recipe.spec, "train")).initial_state()
     head = jax.tree.map(lambda x: 10 * x, state.params["class_output"])
     state = state.replace(params={**state.params, "class_output": head})
     key = jax.random.key(1)
@@ -68,10 +70,29 @@ class Bells(nn.Module):
         return -jnp.sum(jnp.square(between), axis=-1) / 2
 
 
+def model_of(
+    config: ml_collections.ConfigDict,
+    variables: Any,
+    buffer: Any,
+    network: Any = None,
+    **of_model: Any,
+) -> Model:
+    """The model of a config; with another network, if one is given."""
+    flat = run_settings.flat(config.to_dict())
+    made = build.model(flat, variables, buffer, **of_model)
+    if network is None:
+        return made
+    generator = made.generator
+    generator.network = network
+    return Model(
+        network, variables, generator, spec=made.spec, training_images=lambda: made.training_images
+    )
+
+
 def bells(**overrides: Any) -> tuple[Model, np.ndarray]:
     """A model whose density is known, and its class means [C, H, W, channels]."""
     means = np.random.default_rng(0).choice([-0.5, 0.5], (10, 64))
-    network: Any = Bells(tuple(map(tuple, means.tolist())))
+    network = Bells(tuple(map(tuple, means.tolist())))
     config = settings(**overrides)
     buffer = np.random.default_rng(1).uniform(-1, 1, (config.buffer.size, 8, 8, 1))
-    return Model(config, network, {}, buffer), means.reshape(10, 8, 8, 1).astype(np.float32)
+    return model_of(config, {}, buffer, network), means.reshape(10, 8, 8, 1).astype(np.float32)

@@ -12,8 +12,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from sadajem_jax.cli import config
-from sadajem_jax.training import init_from
 from sadajem_jax.workdir.checkpoint import Checkpoints
 from tests import places
 
@@ -72,11 +70,10 @@ def logged_steps(workdir: pathlib.Path) -> list[int]:
     return [json.loads(line)["step"] for line in lines]
 
 
-def final_state(workdir: pathlib.Path) -> Any:
-    """The last checkpoint's state."""
-    settings = config.from_json((workdir / "config.json").read_text())
+def final_state(workdir: pathlib.Path) -> dict[str, Any]:
+    """The last checkpoint's state, nested by the names of TrainState's fields."""
     checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
-    return checkpoints.restore(checkpoints.steps()[-1], init_from.blueprint(settings))
+    return checkpoints.read(checkpoints.steps()[-1]).state
 
 
 def assert_same_bits(one: Any, other: Any) -> None:

@@ -1,4 +1,4 @@
-"""Tests of benchmarks/: the operation count, timing helpers, programs, and PyTorch's step."""
+"""Tests of benchmarks/: timing helpers, programs, and PyTorch's step."""
 
 import importlib.util
 import json
@@ -10,12 +10,20 @@ import numpy as np
 import pytest
 
 from benchmarks import jax_step, peers, step_time, timing
-from sadajem_jax.cli import flops
+from sadajem_jax.training import flops
+from sadajem_jax.wide_resnet import WideResNet
 from tests import places
 
-needs_torch = pytest.mark.skipif(
+torch_is_missing = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="torch, an optional extra, is not installed"
 )
+
+
+def needs_torch(test: Any) -> Any:
+    """Skips a test where torch is missing, and lets it be chosen by `-m torch`."""
+    return pytest.mark.torch(torch_is_missing(test))
+
+
 SMALL: dict[str, Any] = {
     "depth": 10,
     "width": 1,
@@ -39,37 +47,6 @@ def fake_build(**settings):
     """A stand-in for our step, for tests of what surrounds it."""
     assert settings == SMALL
     return lambda: None, 1.5, MEMORY
-
-
-# --- operations -----------------------------------------------------------------------------------
-
-
-def test_wrn_28_10_takes_11_90_gflop_a_forward():
-    """The stride on the second convolution gives 11.90 GFLOP at 32 pixels."""
-    assert flops.forward_flop(28, 10) == pytest.approx(11.90e9, abs=0.005e9)
-
-
-def test_forward_flop_of_the_smallest_network_by_hand():
-    """WRN-10-1 at 32 pixels, layer by layer."""
-    taps, side = 2 * 9, 32
-    first = taps * 3 * 16 * side**2 + 2 * taps * 16 * 16 * side**2
-    second = taps * 16 * 32 * side**2 + taps * 32 * 32 * 16**2 + 2 * 16 * 32 * 16**2
-    third = taps * 32 * 64 * 16**2 + taps * 64 * 64 * 8**2 + 2 * 32 * 64 * 8**2
-    assert flops.forward_flop(10, 1) == first + second + third + 2 * 64 * 10
-
-
-def test_a_step_counts_2176_forwards_and_without_sam_1408():
-    """K = 5 with batches 64 and 128: 640 for the chain and 768 a pass; rho = 0 runs one pass."""
-    assert flops.forward_equivalents(64, 128, 5, rho=0.2) == 640 + 2 * 768
-    assert flops.forward_equivalents(64, 128, 5, rho=0.0) == 640 + 768
-    assert flops.step_tflop(28, 10, 64, 128, 5) == pytest.approx(2176 * 11.90e-3, rel=1e-3)
-
-
-@pytest.mark.parametrize("depth", [4, 9, 29])
-def test_a_depth_that_no_network_has_is_an_error(depth):
-    """The message names what was expected and what was found."""
-    with pytest.raises(ValueError, match=rf"6n \+ 4.*found {depth}"):
-        flops.forward_flop(depth, 1)
 
 
 # --- timing ---------------------------------------------------------------------------------------
@@ -115,7 +92,7 @@ def test_step_time_prints_one_consistent_json_line(monkeypatch, capsys):
     assert SMALL.items() <= found.items() and found["rounds"] == 2
     assert found["step_seconds_min"] <= found["step_seconds"] <= found["step_seconds_max"]
     assert found["compile_seconds"] == 1.5 and found["peak_bytes"] >= 100
-    assert found["step_tflop"] == flops.step_tflop(10, 1, 2, 3, 2, image_size=16)
+    assert found["step_tflop"] == flops.step_tflop(WideResNet(10, 1, 10), (16, 16, 3), 2, 3, 2)
     rate = found["step_tflop"] / found["step_seconds"]
     assert found["tflop_per_second"] == pytest.approx(rate)
     assert found["matmul_share"] == pytest.approx(rate / found["matmul_tflops"])
@@ -303,8 +280,9 @@ def test_counted_flop_are_those_that_torch_executes(rho):
     """PyTorch's own counter agrees to 2%: it leaves out the input gradient of the first layer."""
     from benchmarks import torch_step
 
-    step = torch_step.build(**SMALL | {"image_size": 32, "rho": rho})
-    expected = 1e12 * flops.step_tflop(10, 1, 2, 3, 2, rho=rho)
+    settings = SMALL | {"image_size": 32, "rho": rho}
+    step = torch_step.build(**settings)
+    expected = 1e12 * step_time.step_tflop(**settings)
     assert count_executed_flop(step) == pytest.approx(expected, rel=0.02)
 
 

@@ -151,3 +151,58 @@ def test_the_uniform_start_is_uniform() -> None:
     assert np.sum((histogram - share) ** 2 / share) < 40  # chi-square of 9, p = 1e-5
     some = np.array([1999, 7])
     np.testing.assert_array_equal(informative_init.uniform(all_keys[some], SHAPE), rows[some])
+
+
+# ---- both initialisations
+
+
+def informative() -> informative_init.Starts:
+    """The Gaussians of three classes of greys 40 apart."""
+    images, labels, _ = unequal()
+    return informative_init.informative(images, labels, 3)
+
+
+def classes_of(rows: Any) -> np.ndarray:
+    """Which grey a row is nearest to: the classes' are 88, 128 and 168."""
+    grey_level = (np.asarray(rows).mean(axis=(1, 2, 3)) + 1) * 127.5
+    return np.rint((grey_level - 88) / 40).astype(int)
+
+
+def test_fresh_rows_are_of_classes_drawn_uniformly() -> None:
+    """A fresh row's class is uniform, whatever the classes' sizes; rows past the count are not due.
+
+    A row depends on its key alone.
+    """
+    rows = informative().fresh(keys(600), 600)
+    share = np.bincount(classes_of(rows), minlength=3)
+    assert np.sum((share - 200) ** 2 / 200) < 23  # chi-square of 2, p = 1e-5
+    some = informative().fresh(keys(600)[100:140], 30)
+    assert some.shape == (40, *SHAPE)
+    np.testing.assert_allclose(some[:30], rows[100:130], rtol=0, atol=1e-6)
+
+
+def test_a_filled_buffer_has_the_classes_in_turns() -> None:
+    """Row i of a filled buffer is of class i mod C."""
+    rows = informative().fill(keys(31))
+    np.testing.assert_array_equal(classes_of(rows), np.arange(31) % 3)
+
+
+def test_rows_of_given_classes() -> None:
+    """Rows are of the classes asked for; one without a class is left at zero."""
+    classes = np.array([2, 0, -1, 1, 2])
+    rows = np.asarray(informative().of_classes(keys(5), classes))
+    asked = classes >= 0
+    np.testing.assert_array_equal(classes_of(rows[asked]), classes[asked])
+    np.testing.assert_array_equal(rows[~asked], 0)
+
+
+def test_the_uniform_start_has_no_classes() -> None:
+    """Fresh, filled and of any class, the uniform start is the same function of the keys."""
+    starts = informative_init.uniform_starts(SHAPE)
+    expected = informative_init.uniform(keys(4), SHAPE)
+    for rows in (
+        starts.fresh(keys(4), 2),
+        starts.fill(keys(4)),
+        starts.of_classes(keys(4), np.arange(4)),
+    ):
+        np.testing.assert_array_equal(rows, expected)

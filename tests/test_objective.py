@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from sadajem_jax import objective
-from sadajem_jax.objective import Weights
+from sadajem_jax.objective import Passes, Weights
 
-Logits = tuple[jax.Array, jax.Array, jax.Array]
 LABELS = jnp.array([0, 2, 1, 3, 0, 2])
 
 
@@ -24,17 +23,17 @@ def strict() -> Iterator[None]:
 
 
 @pytest.fixture
-def logits() -> Logits:
+def logits() -> Passes:
     """Of 4 plain images, 4 negative samples and 6 augmented images, 5 classes."""
     data, neg, label = jax.random.split(jax.random.key(0), 3)
-    return (
+    return Passes(
         2 * jax.random.normal(data, (4, 5)),
         2 * jax.random.normal(neg, (4, 5)) + 1,
         2 * jax.random.normal(label, (6, 5)),
     )
 
 
-def by_hand(logits: Logits) -> tuple[float, float, float]:
+def by_hand(logits: Passes) -> tuple[float, float, float]:
     """Mean log-densities of data and negative samples, and the cross-entropy, in float64."""
     lse = [np.log(np.exp(np.float64(f)).sum(-1)) for f in logits]
     chosen = np.asarray(logits[2], np.float64)[np.arange(6), np.asarray(LABELS)]
@@ -44,7 +43,7 @@ def by_hand(logits: Logits) -> tuple[float, float, float]:
 @pytest.mark.parametrize(
     "weights", [Weights(), Weights(px=0.3), Weights(pyx=0.2), Weights(2.0, 0.5, 0.1), Weights(0, 1)]
 )
-def test_the_loss_is_the_weighted_sum_of_its_terms(logits: Logits, weights: Weights) -> None:
+def test_the_loss_is_the_weighted_sum_of_its_terms(logits: Passes, weights: Weights) -> None:
     """The loss is px [-(f_data - f_neg) + l2 (f_data^2 + f_neg^2)] + pyx CE, f the batches' means.
 
     The penalty squares the mean of a batch, which is not the mean of the squares.
@@ -52,16 +51,16 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(logits: Logits, weights: Weig
     f_data, f_neg, cross_entropy = by_hand(logits)
     px_term = -(f_data - f_neg) + weights.l2 * (f_data**2 + f_neg**2)
     loss, terms = objective.joint_loss(logits, LABELS, weights)
-    np.testing.assert_allclose(terms.f_data, f_data, rtol=1e-6)
-    np.testing.assert_allclose(terms.f_neg, f_neg, rtol=1e-6)
+    np.testing.assert_allclose(terms.log_density_data, f_data, rtol=1e-6)
+    np.testing.assert_allclose(terms.log_density_samples, f_neg, rtol=1e-6)
     of_data = np.log(np.exp(np.asarray(logits[0], np.float64)).sum(-1))
-    np.testing.assert_allclose(terms.f_data_std, of_data.std(), rtol=1e-5)
+    np.testing.assert_allclose(terms.log_density_data_std, of_data.std(), rtol=1e-5)
     np.testing.assert_allclose(terms.cross_entropy, cross_entropy, rtol=1e-6)
     np.testing.assert_allclose(terms.px_term, px_term, rtol=1e-5)
     np.testing.assert_allclose(loss, weights.px * px_term + weights.pyx * cross_entropy, rtol=1e-5)
 
 
-def test_the_gradient_raises_the_data_and_lowers_the_samples(logits: Logits) -> None:
+def test_the_gradient_raises_the_data_and_lowers_the_samples(logits: Passes) -> None:
     """Per row the loss's slope along equal logits is -px (1 - 2 l2 f_data) / B for data.
 
     It is +px (1 + 2 l2 f_neg) / B for negative samples, and 0 for labelled images, whose
@@ -76,7 +75,7 @@ def test_the_gradient_raises_the_data_and_lowers_the_samples(logits: Logits) -> 
     np.testing.assert_allclose(label, 0, atol=1e-6)
 
 
-def test_the_classifier_s_gradient_is_softmax_minus_one_hot(logits: Logits) -> None:
+def test_the_classifier_s_gradient_is_softmax_minus_one_hot(logits: Passes) -> None:
     """The labelled logits' gradient is pyx (softmax - one-hot) / L, free of the p(x) term."""
     weights = Weights(px=3.0, pyx=0.5)
     grads = jax.grad(lambda f: objective.joint_loss(f, LABELS, weights)[0])(logits)
@@ -84,7 +83,7 @@ def test_the_classifier_s_gradient_is_softmax_minus_one_hot(logits: Logits) -> N
     np.testing.assert_allclose(grads[2], expected, atol=1e-6)
 
 
-def test_the_accuracy_is_the_share_classified_right(logits: Logits) -> None:
+def test_the_accuracy_is_the_share_classified_right(logits: Passes) -> None:
     """Four of six labels at the largest logit are an accuracy of 4/6."""
     best = jnp.argmax(logits[2], axis=-1)
     labels = jnp.where(jnp.arange(6) < 4, best, (best + 1) % 5)

@@ -194,3 +194,22 @@ def test_a_single_step_is_a_chain_of_one() -> None:
     by_hand, _ = sgld.step(first, x, bimodal, kernel)
     chain, _ = sgld.sample(keys(4), x, bimodal, kernel, num_steps=1)
     np.testing.assert_allclose(chain, by_hand, atol=1e-6)
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_chain_may_be_cut_and_go_on(traced: bool) -> None:
+    """Steps 0 and 1, then 2 to 4 from where they ended, are the chain of five, noise included.
+
+    The first step's number may be traced; another number draws other noise.
+    """
+    kernel = sgld.Langevin(0.3, 0.1, 0.5)
+
+    def run(x: jax.Array, first: Any, num_steps: int) -> jax.Array:
+        options: Any = {"num_steps": num_steps, "first_step": first}
+        return sgld.sample(keys(4), x, bimodal, kernel, **options)[0]
+
+    call: Any = jax.jit(run, static_argnums=2) if traced else run
+    halfway = call(starts(4), 0, 2)
+    whole = sgld.sample(keys(4), starts(4), bimodal, kernel, num_steps=5)[0]
+    np.testing.assert_allclose(call(halfway, 2, 3), whole, atol=1e-5)
+    assert jnp.abs(call(halfway, 3, 3) - whole).max() > 0.05

@@ -15,6 +15,8 @@ import pytest
 
 from sadajem_jax.sharpness_aware import SamState, sam, sam_gradient
 
+pytestmark = pytest.mark.newest
+
 MATRIX = jnp.array([[2.0, -1.0, 0.5], [-1.0, 3.0, 0.0], [0.5, 0.0, 1.0]])
 THETA = {"a": jnp.array([1.0, -2.0]), "b": jnp.array([[0.5]])}
 
@@ -162,6 +164,15 @@ def test_gradients_of_mixed_dtypes_share_one_norm() -> None:
     np.testing.assert_allclose(flat(info.perturbed), [6.0, 8.0])
 
 
+def test_a_whole_radius_is_a_radius() -> None:
+    """An integer rho gives what the same number as a float gives, in every form."""
+    for options in ({}, {"adaptive": True}, {"p": math.inf}, {"adaptive": True, "p": math.inf}):
+        for rho in (1, jnp.asarray(1)):
+            whole, _, _ = sam_gradient(THETA, grad_fn(THETA), grad_fn, rho, **options)
+            expected, _, _ = sam_gradient(THETA, grad_fn(THETA), grad_fn, 1.0, **options)
+            jax.tree.map(np.testing.assert_array_equal, whole, expected)
+
+
 # ---- the optax transform
 
 
@@ -293,6 +304,30 @@ def test_a_missing_second_pass_is_an_error_that_shows_the_call() -> None:
 
 
 def test_a_negative_radius_is_refused() -> None:
-    """A radius below 0 is an error that names it."""
+    """A radius below 0, or one that is no number, is an error that names it."""
     with pytest.raises(ValueError, match=r"at least 0, found -0\.1"):
         sam(-0.1)
+    with pytest.raises(ValueError, match="at least 0, found nan"):
+        sam(math.nan)
+
+
+def test_the_radius_follows_a_schedule() -> None:
+    """Under inject_hyperparams and jit each step's gradient is that of its own rho."""
+    tx = optax.inject_hyperparams(sam)(rho=lambda count: 0.5 * count)
+    update = jax.jit(lambda state: tx.update(grad_fn(THETA), state, THETA, grad_fn=grad_fn))
+    state = tx.init(THETA)
+    for count in range(3):
+        found, state = update(state)
+        expected = closed_form(0.5 * count * G / np.linalg.norm(G))
+        np.testing.assert_allclose(flat(found), expected, rtol=1e-5)
+
+
+def test_a_scheduled_radius_has_the_other_options() -> None:
+    """Named as static, ball and mask are with a schedule what they are without."""
+    options: Any = {"adaptive": True, "p": math.inf, "mask": lambda _: {"a": True, "b": False}}
+    make = optax.inject_hyperparams(sam, static_args=("p", "mask"))
+    results = []
+    for tx in (make(rho=lambda count: 0.5 + count, **options), sam(0.5, **options)):
+        update = jax.jit(lambda state, tx=tx: tx.update(THETA, state, THETA, grad_fn=grad_fn)[0])
+        results.append(update(tx.init(THETA)))
+    np.testing.assert_allclose(flat(results[0]), flat(results[1]), rtol=1e-6)

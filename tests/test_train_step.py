@@ -11,7 +11,15 @@ import numpy as np
 import optax
 import pytest
 
-from sadajem_jax import augment, objective, replay_buffer, sgld, sharpness_aware, train_step
+from sadajem_jax import (
+    augment,
+    batch_norm,
+    objective,
+    replay_buffer,
+    sgld,
+    sharpness_aware,
+    train_step,
+)
 from sadajem_jax.randomness import Purpose, run_key, step_key
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.train_step import Dataset, Feed, StepConfig
@@ -121,26 +129,7 @@ def host(tree: Any) -> Any:
     return jax.tree.map(np.array, tree)
 
 
-# ---- the statistics
-
-
-@pytest.mark.parametrize("num_steps", [0, 1, 3])
-def test_folding_is_the_sequential_recursion(num_steps: int) -> None:
-    """The statistics move by new = 0.1 old + 0.9 batch: data, chain 1..K, negatives, labelled."""
-    rng = np.random.default_rng(0)
-
-    def draw(*lead: int) -> Any:
-        return {"bn": {"mean": jnp.asarray(rng.normal(size=(*lead, 3)), jnp.float32)}}
-
-    old, data, chain, negatives, label = draw(), draw(), draw(num_steps), draw(), draw()
-    with jax.numpy_dtype_promotion("strict"):
-        found = train_step.fold_statistics(old, data, chain, negatives, label)
-    value = np.float64(old["bn"]["mean"])
-    steps = list(chain["bn"]["mean"])
-    for batch in [data["bn"]["mean"], *steps, negatives["bn"]["mean"], label["bn"]["mean"]]:
-        value = 0.1 * value + 0.9 * np.float64(batch)
-    np.testing.assert_allclose(found["bn"]["mean"], value, rtol=1e-5)
-    assert found["bn"]["mean"].dtype == jnp.float32
+# ---- the averages
 
 
 def test_averages_move_by_one_minus_their_decay() -> None:
@@ -286,7 +275,7 @@ def test_the_statistics_are_those_of_every_forward_in_the_released_order(
     """
     before = first_state(variables)
     batch, slots = assemble(before, feed(), data_set())
-    forward = jax.jit(lambda x: train_step.forward(MODEL, variables, x)[1])
+    forward = jax.jit(lambda x: batch_norm.forward(MODEL, variables, x)[1])
     one = CONFIG._replace(num_steps=1)
     second = jax.jit(lambda batch: train_step.negative_samples(MODEL, variables, batch, one)[0])
     x_neg = run.states[1].buffer[np.asarray(slots)]

@@ -22,8 +22,6 @@ import time
 import jax
 import numpy as np
 
-from sadajem_jax.cli import config
-from sadajem_jax.training import init_from
 from sadajem_jax.workdir.checkpoint import Checkpoints
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -95,9 +93,8 @@ def kill_until_done(argv: list[str], kills: int, deadline: float) -> int:
 
 def last_state(workdir: pathlib.Path) -> object:
     """The last checkpoint's state."""
-    settings = config.from_json((workdir / "config.json").read_text())
     checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
-    return checkpoints.restore(checkpoints.steps()[-1], init_from.blueprint(settings))
+    return checkpoints.read(checkpoints.steps()[-1]).state
 
 
 def same_bits(one: object, other: object) -> bool:

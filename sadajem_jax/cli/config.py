@@ -1,85 +1,28 @@
-"""Reads a config file and the flags on top of it, and refuses what cannot be run.
+"""Reads config files and sets fields of them, and refuses what is misspelt in one line.
 
-ml_collections answers a misspelt field with a page of traceback, so main's flags are read here:
-`--config=FILE[:VARIANT]`, `--config.FIELD=VALUE` (or with a space), and plain flags.
+ml_collections answers a misspelt field with a page of traceback, so overrides are set here.
 """
 
 from __future__ import annotations
 
 import difflib
-import importlib
 import importlib.util
-import json
 import pathlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import ml_collections
 
+from sadajem_jax.cli.flags import nearest
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.workdir import settings as run_settings
+from sadajem_jax.workdir.settings import Settings, flat
 
-CONFIG_FOLDER = pathlib.Path(__file__).resolve().parents[2] / "configs"
-
-
-class Flags(NamedTuple):
-    """The command line: plain flags by name, and config overrides by dotted field."""
-
-    plain: dict[str, str]
-    overrides: dict[str, str]
-
-
-def read_flags(argv: Sequence[str], known: Mapping[str, str]) -> Flags:
-    """Splits the command line.
-
-    Args:
-      argv: arguments after the program's name.
-      known: plain flags and their defaults ("" for none).
-
-    Returns:
-      The flags, each default filled in.
-
-    Raises:
-      UserError: for a stray argument, an unknown flag, a flag without a value or given twice.
-    """
-    plain: dict[str, str] = {}
-    overrides: dict[str, str] = {}
-    rest = list(argv)
-    while rest:
-        name, value = _take_flag(rest)
-        if name.startswith("config."):
-            table, name = overrides, name.removeprefix("config.")
-        elif name in known:
-            table = plain
-        else:
-            raise UserError(f"unknown flag --{name}{nearest(name, known)}; flags: {_flags(known)}")
-        if name in table:
-            raise UserError(f"--{name} is given twice: {table[name]!r} and {value!r}; keep one")
-        table[name] = value
-    return Flags({**known, **plain}, overrides)
-
-
-def _take_flag(rest: list[str]) -> tuple[str, str]:
-    word = rest.pop(0)
-    if not word.startswith("--") or word == "--":
-        raise UserError(f"expected flags as --name=value, found the stray argument {word!r}")
-    name, equals, value = word[2:].partition("=")
-    if not equals:
-        if not rest or rest[0].startswith("--"):
-            raise UserError(f"--{name} needs a value: --{name}=VALUE")
-        value = rest.pop(0)
-    return name, value
-
-
-def _flags(known: Iterable[str]) -> str:
-    return ", ".join(f"--{name}" for name in known) + ", --config.FIELD=VALUE"
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A question, " (did you mean X?)", where one of `known` is near to `word`, else nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+PACKAGE = pathlib.Path(__file__).resolve().parents[1]
+INSTALLED = PACKAGE / "configs"  # where the build puts them
+CONFIG_FOLDER = INSTALLED if INSTALLED.is_dir() else PACKAGE.parent / "configs"
 
 
 def shipped() -> list[str]:
@@ -89,19 +32,13 @@ def shipped() -> list[str]:
 
 
 def load(spec: str) -> ml_collections.ConfigDict:
-    """The config of FILE or FILE:VARIANT, unlocked for nothing: unknown fields cannot be set.
+    """The config of FILE or FILE:VARIANT, locked: unknown fields cannot be set.
 
     Raises:
       UserError: if there is no such file or variant, or the file is not a config.
     """
     file, _, variant = spec.partition(":")
-    path = pathlib.Path(file)
-    if not path.is_file() and (CONFIG_FOLDER.parent / file).is_file():
-        path = CONFIG_FOLDER.parent / file
-    if not path.is_file():
-        hint = nearest(file, shipped())
-        raise UserError(f"no config file {file!r}{hint}; configs: {', '.join(shipped())}")
-    module = _import(path)
+    module = _import(_find(file))
     if not hasattr(module, "get_config"):
         raise UserError(f"{file} defines no get_config(); see configs/cifar10.py")
     if not variant:
@@ -113,13 +50,27 @@ def load(spec: str) -> ml_collections.ConfigDict:
     return variants[variant]().lock()
 
 
+def _find(file: str) -> pathlib.Path:
+    """A file of the user's, or else one that ships, given as configs/NAME.py."""
+    path = pathlib.Path(file).expanduser()
+    if path.is_file():
+        return path
+    if file in shipped():
+        return CONFIG_FOLDER / path.name
+    hint = nearest(file, shipped())
+    raise UserError(f"no config file {file!r}{hint}; configs: {', '.join(shipped())}")
+
+
 def _import(path: pathlib.Path) -> ModuleType:
-    parent = str(CONFIG_FOLDER.parent)
-    if parent not in sys.path:
-        sys.path.insert(0, parent)
-    found = importlib.util.spec_from_file_location(f"_config_{path.stem}", path)
+    """Executes a config; `from configs import X` in it finds its neighbours, then what ships."""
+    found = importlib.util.spec_from_file_location(f"configs.{path.stem}", path)
     if found is None or found.loader is None:
         raise UserError(f"{path} is not a Python file; a config is one, as configs/cifar10.py")
+    for name in [n for n in sys.modules if n == "configs" or n.startswith("configs.")]:
+        del sys.modules[name]
+    package = ModuleType("configs")
+    package.__path__ = [str(path.resolve().parent), str(CONFIG_FOLDER)]
+    sys.modules["configs"] = package
     module = importlib.util.module_from_spec(found)
     try:
         found.loader.exec_module(module)
@@ -128,13 +79,18 @@ def _import(path: pathlib.Path) -> ModuleType:
     return module
 
 
+def of_settings(settings: Settings) -> ml_collections.ConfigDict:
+    """A run's settings as a config, locked."""
+    return ml_collections.ConfigDict(run_settings.nested(settings)).lock()
+
+
 def override(config: ml_collections.ConfigDict, overrides: Mapping[str, str]) -> None:
     """Sets dotted fields from strings, in place, each to its default's type.
 
     Raises:
       UserError: for an unknown field or a value of another type.
     """
-    known = flat(config)
+    known = flat(config.to_dict())
     for field, text in overrides.items():
         if field not in known:
             inside = [name for name in known if name.startswith(field + ".")]
@@ -163,27 +119,3 @@ def _parse(field: str, text: str, kind: type) -> Any:
         return kind(text.replace("_", "")) if kind in (int, float) else kind(text)
     except (KeyError, ValueError):
         raise UserError(f"config.{field} must be {words[kind]}, found {text!r}") from None
-
-
-def flat(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """The config as {dotted field: value}."""
-    fields: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, ml_collections.ConfigDict):
-            fields |= {f"{name}.{inner}": v for inner, v in flat(value).items()}
-        else:
-            fields[name] = value
-    return fields
-
-
-def to_json(config: ml_collections.ConfigDict) -> str:
-    """The resolved config, as W/config.json holds it."""
-    return json.dumps(config.to_dict(), indent=2) + "\n"
-
-
-def from_json(text: str) -> ml_collections.ConfigDict:
-    """The inverse of `to_json`; fields that have come since get configs/cifar10.py's values."""
-    config = load("configs/cifar10.py")
-    with config.unlocked():
-        config.update(json.loads(text))
-    return config

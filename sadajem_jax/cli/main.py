@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 import ml_collections
 
 from sadajem_jax.cli import config as config_files
+from sadajem_jax.cli import flags as command_line
+from sadajem_jax.cli import help as help_page
 from sadajem_jax.cli import rules as config_rules
+from sadajem_jax.cli.flags import Flags, nearest
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.training import determinism
-from sadajem_jax.workdir import folder as workdirs
+from sadajem_jax.workdir import settings as run_settings
 
 SAMPLE_FLAGS = {"source": "", "n": "", "out": "", "label": ""}
 FLAGS = {"config": "", "workdir": "", "mode": "train", **SAMPLE_FLAGS}
@@ -25,8 +27,6 @@ def run(argv: Sequence[str]) -> int:
         return dispatch(argv)
     except UserError as error:
         return _fail(str(error))
-    except KeyboardInterrupt:  # outside a training, which has its own way to leave
-        return 130
     except OSError as error:  # the disk is full, a folder is gone: nothing of ours to trace
         where = f" ({error.filename})" if error.filename else ""
         return _fail(f"{error.strerror or error}{where}: free or mend it, then run this again")
@@ -43,10 +43,13 @@ def dispatch(argv: Sequence[str]) -> int:
     Raises:
       UserError: for any mistake in the flags or the config.
     """
-    flags = config_files.read_flags(argv, FLAGS)
+    if any(word in command_line.HELP for word in argv):
+        print(help_page.text(), end="", flush=True)
+        return 0
+    flags = command_line.read(argv, FLAGS)
     mode = flags.plain["mode"]
     if mode not in MODES:
-        hint = config_files.nearest(mode, MODES)
+        hint = nearest(mode, MODES)
         raise UserError(f"--mode must be one of {', '.join(MODES)}, found {mode!r}{hint}")
     stray = [name for name in SAMPLE_FLAGS if flags.plain[name] and mode != "sample"]
     if stray:
@@ -54,51 +57,51 @@ def dispatch(argv: Sequence[str]) -> int:
     return MODES[mode](flags)
 
 
-def train_mode(flags: config_files.Flags) -> int:
+# The heavy imports stand in the functions: only once the command line is found right.
+
+
+def train_mode(flags: Flags) -> int:
     """--mode=train: trains, or goes on, then evaluates."""
     config, workdir = read_config(flags), workdir_of(flags)
     print(f"workdir: {workdir}", flush=True)
     if config.deterministic:
         determinism.apply(workdir)
-    from sadajem_jax.training import (
-        train,  # the heavy imports: only once the command line is found right
-    )
+    from sadajem_jax.training import experiment, train
 
-    return train.train(config, workdir)
+    return train.train(experiment.recipe(config), workdir)
 
 
-def plan_mode(flags: config_files.Flags) -> int:
+def plan_mode(flags: Flags) -> int:
     """--mode=plan: prints parameters, operations, memory and time of a run."""
     config = read_config(flags)
     from sadajem_jax.cli import plan
+    from sadajem_jax.training import experiment
 
-    plan.plan(config)
+    plan.plan(experiment.recipe(config))
     return 0
 
 
-def sample_mode(flags: config_files.Flags) -> int:
+def sample_mode(flags: Flags) -> int:
     """--mode=sample: writes images of a trained model for other people's tools."""
+    workdir = run_folder(flags)
     given = dict(flags.overrides)
     checkpoint = given.pop("eval.checkpoint", "last")
+    data_dir = given.pop("data.data_dir", None)
     if given:
         raise UserError(
             f"--config.{next(iter(given))} has no place in --mode=sample: the run's own config "
-            f"holds, but for --config.eval.checkpoint"
+            f"holds, but for --config.eval.checkpoint and --config.data.data_dir"
         )
-    if not flags.plain["workdir"] and not flags.plain["config"]:
-        raise UserError("--mode=sample needs --workdir=W, the folder of a run")
-    from sadajem_jax.inference import model, sample
+    from sadajem_jax.inference import load, sample
 
     options = sample.read_options(flags.plain)
-    sample.export(model.load(workdir_of(flags), checkpoint), options)
+    sample.export(load.load(workdir, checkpoint, data_dir=data_dir), options)
     return 0
 
 
-def eval_mode(flags: config_files.Flags) -> int:
+def eval_mode(flags: Flags) -> int:
     """--mode=eval: evaluates what a run's folder holds."""
-    if not flags.plain["workdir"] and not flags.plain["config"]:
-        raise UserError("--mode=eval needs --workdir=W, the folder of a run")
-    workdir = workdir_of(flags)
+    workdir = run_folder(flags)
     config = run_config(workdir, flags.overrides)
     from sadajem_jax.evaluation import evaluate
 
@@ -108,31 +111,20 @@ def eval_mode(flags: config_files.Flags) -> int:
 def run_config(workdir: pathlib.Path, overrides: Mapping[str, str]) -> ml_collections.ConfigDict:
     """The config of W/config.json with the overrides on top, checked.
 
-    Fields that have come since the run was made are taken from the data set's shipped config.
-
     Raises:
       UserError: if there is no run, or an override would make it another one.
     """
-    path = workdir / "config.json"
-    if not path.is_file():
-        raise UserError(f"expected the folder of a run, found no config.json in {workdir}")
-    try:
-        made = json.loads(path.read_text())
-        own = f"configs/{made['data']['name']}.py"
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no config of a run, restore it: {error}") from error
-    config = config_files.load(own if own in config_files.shipped() else "configs/cifar10.py")
-    with config.unlocked():
-        config.update(made)
+    config = config_files.of_settings(run_settings.read(workdir))
     for field in overrides:
-        if field not in workdirs.FREE and field.split(".")[0] not in workdirs.FREE_SECTIONS:
+        free = field in run_settings.FREE or field.split(".")[0] in run_settings.FREE_SECTIONS
+        if not free:
             raise UserError(f"config.{field} belongs to the training: only config.eval.* is free")
     config_files.override(config, overrides)
     config_rules.check(config)
     return config
 
 
-MODES: dict[str, Callable[[config_files.Flags], int]] = {
+MODES: dict[str, Callable[[Flags], int]] = {
     "train": train_mode,
     "plan": plan_mode,
     "sample": sample_mode,
@@ -140,19 +132,32 @@ MODES: dict[str, Callable[[config_files.Flags], int]] = {
 }
 
 
-def workdir_of(flags: config_files.Flags) -> pathlib.Path:
+def run_folder(flags: Flags) -> pathlib.Path:
+    """The folder of an existing run.
+
+    Raises:
+      UserError: if neither --workdir nor --config says which.
+    """
+    if not flags.plain["workdir"] and not flags.plain["config"]:
+        raise UserError(f"--mode={flags.plain['mode']} needs --workdir=W, the folder of a run")
+    return workdir_of(flags)
+
+
+def workdir_of(flags: Flags) -> pathlib.Path:
     """--workdir, or runs/<config name>."""
-    return pathlib.Path(flags.plain["workdir"] or default_workdir(flags.plain["config"]))
+    given = flags.plain["workdir"] or default_workdir(flags.plain["config"])
+    return pathlib.Path(given).expanduser()
 
 
-def read_config(flags: config_files.Flags) -> ml_collections.ConfigDict:
-    """The config of --config with the overrides on top, checked."""
+def read_config(flags: Flags) -> ml_collections.ConfigDict:
+    """The config of --config with the overrides on top, checked for a training."""
     spec = flags.plain["config"]
     if not spec:
         raise UserError(f"expected --config=FILE; configs: {', '.join(config_files.shipped())}")
     config = config_files.load(spec)
     config_files.override(config, flags.overrides)
     config_rules.check(config)
+    config_rules.check_training(config, flags.overrides)
     return config
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import ml_collections
 
-from sadajem_jax.cli.config import flat, nearest, nearest_field
+from sadajem_jax.cli.config import nearest_field
+from sadajem_jax.cli.flags import nearest
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.words import comma_list
 from sadajem_jax.data import specs
 from sadajem_jax.data.specs import get_spec
-from sadajem_jax.evaluation import ood_sets
+from sadajem_jax.evaluation import ood_sets, parts
 from sadajem_jax.training import schedule
+from sadajem_jax.workdir.settings import flat
 
 
 class Rule(NamedTuple):
@@ -37,7 +40,6 @@ def _one_of(*words: str) -> Rule:
     return Rule(str, lambda v: v in words, " or ".join(words))
 
 
-EVAL_PARTS = ("accuracy", "calibration", "ood", "samples", "curves")
 _BOOL = Rule(bool, lambda v: True, "True or False")
 _TEXT = Rule(str, lambda v: True, "text")
 
@@ -103,7 +105,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     Raises:
       UserError: one line with the field, what was found and what is allowed.
     """
-    fields = flat(config)
+    fields = flat(config.to_dict())
     for name in RULES:
         if name not in fields:
             raise UserError(f"the config lacks config.{name}, which must be {RULES[name].allowed}")
@@ -127,27 +129,17 @@ def _check_field(name: str, value: Any, rule: Rule) -> None:
 
 def _check_lists(config: ml_collections.ConfigDict) -> None:
     """The comma lists of `eval`: every word must be known, none may stand twice."""
-    for part in words(config.eval.only):
-        if part not in EVAL_PARTS:
-            known = f"of {', '.join(EVAL_PARTS)}, found {part!r}{nearest(part, EVAL_PARTS)}"
+    for part in comma_list(config.eval.only):
+        if part not in parts.NAMES:
+            known = f"of {', '.join(parts.NAMES)}, found {part!r}{nearest(part, parts.NAMES)}"
             raise UserError(f"config.eval.only must be a comma list {known}")
     labels = []
-    for name in words(config.eval.ood):
+    for name in comma_list(config.eval.ood):
         if problem := ood_sets.check_name(name):
             raise UserError(f"config.eval.ood lists the unknown set {problem}")
         labels.append(ood_sets.label_of(name))
     if twice := [label for label in labels if labels.count(label) > 1]:
         raise UserError(f"config.eval.ood lists {twice[0]} twice; numbers are stored by that name")
-
-
-def words(text: str) -> list[str]:
-    """The words of a comma list, blanks around them dropped.
-
-    Examples:
-      >>> words("calibration, ood"), words("")
-      (['calibration', 'ood'], [])
-    """
-    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _check_together(config: ml_collections.ConfigDict) -> None:
@@ -166,7 +158,7 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
     room = buffer.size >= train.batch_size_px
     _refuse_unless("buffer.size", config, room, f"at least the batch ({train.batch_size_px})")
     for field in ("train.batch_size_px", "train.batch_size_label"):
-        parts = flat(config)[field] % train.micro_batches == 0
+        parts = flat(config.to_dict())[field] % train.micro_batches == 0
         _refuse_unless(field, config, parts, f"a multiple of micro_batches ({train.micro_batches})")
     choice = config.eval.checkpoint
     judged = choice != "best" or (config.data.val_size > 0 and config.eval.every_epochs > 0)
@@ -182,9 +174,32 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
     _refuse_unless("buffer.size", config, classes, each)
 
 
+def check_training(config: ml_collections.ConfigDict, given: Mapping[str, str]) -> None:
+    """Refuses what only a new training can get wrong.
+
+    Args:
+      config: checked.
+      given: the overrides of the command line.
+
+    Raises:
+      UserError: names the field and what to give in its place.
+    """
+    steps = config.train.num_steps
+    if "train.num_epochs" in given and steps > 0:
+        raise UserError(
+            f"config.train.num_epochs is given, and config.train.num_steps = {steps} sets the "
+            f"length; add --config.train.num_steps=0 for epochs"
+        )
+    if config.data.flip and not get_spec(config.data.name).mirrors:
+        raise UserError(
+            f"config.data.flip must be False for {config.data.name}, found True: mirrored, an "
+            f"image is no longer of its class; add --config.data.flip=False"
+        )
+
+
 def _refuse_unless(
     field: str, config: ml_collections.ConfigDict, passes: bool, allowed: str
 ) -> None:
     if not passes:
-        value = flat(config)[field]
+        value = flat(config.to_dict())[field]
         raise UserError(f"config.{field} must be {allowed}, found {value!r}")

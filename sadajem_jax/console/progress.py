@@ -1,46 +1,96 @@
-"""Counts the images of a long piece of work, and says now and then how far it is."""
+"""How far a long piece of work is: a bar on a terminal, a line now and then where there is none."""
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Callable
+from typing import Any
+
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sadajem_jax.console.words import duration
 
 SECONDS_BETWEEN_LINES = 10.0
 
+Advance = Callable[[int, int], None]
+"""Takes (how much of a pass is done, how much there is); what works needs to know no more."""
+
 
 class Progress:
-    """Counts the images of a piece, and says every ten seconds how far it is.
+    """Shows how far work is, pass by pass, and counts what was done.
+
+    An `Advance`. A pass ends where all of it is done; the next call then begins another.
+
+    Args:
+      name: of the work.
+      unit: what is counted, or "" where passes count different things and a rate says nothing.
+      done: how much of the first pass was done before.
+      lines: whether there are lines where stderr is no terminal; False for work that says its own.
 
     Attributes:
-      images: scored so far, in all passes.
+      count: done so far, in all passes.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name, self.images = name, 0
-        self._done = 0  # of this pass
+    def __init__(
+        self, name: str, *, unit: str = "images", done: int = 0, lines: bool = True
+    ) -> None:
+        self.name, self.unit, self.count = name, unit, 0
+        self._bar = tqdm(
+            desc=name, initial=done, disable=not sys.stderr.isatty(), unit=unit, leave=False
+        )
+        self._lines = lines
+        self._done = done  # of this pass
         self._said = self._now = time.monotonic()
-        self._first: tuple[float, int] | None = None  # after the first batch all is compiled
+        self._first: tuple[float, int] | None = None  # after the first call all is compiled
+        self._begun: tuple[float, int] | None = None  # the same of this pass
 
     def __call__(self, done: int, total: int) -> None:
-        """Takes how many rows of a pass are done, as `sharded.reporting` calls it."""
-        self.images += done - self._done
-        self._done = done if done < total else 0
+        """Takes how much of a pass is done, and how much there is."""
         self._now = time.monotonic()
-        if self._first is None:
-            self._first = self._now, self.images
-        if self._now - self._said >= SECONDS_BETWEEN_LINES:
+        self.count += done - self._done
+        self._first = self._first or (self._now, self.count)
+        self._begun = self._begun or (self._now, done)
+        self._draw(done, total)
+        if self._lines and self._bar.disable and self._now - self._said >= SECONDS_BETWEEN_LINES:
             self._said = self._now
-            print(f"{self.name}: {done:,} of {total:,}{self._outlook(total - done)}", flush=True)
+            print(f"{self.name}: {done:,} of {total:,}{self._outlook(done, total)}", flush=True)
+        is_over = done >= total
+        self._done, self._begun = (0, None) if is_over else (done, self._begun)
 
-    def _outlook(self, left: int) -> str:
-        if self.rate is None:
+    def _draw(self, done: int, total: int) -> None:
+        if self._bar.total != total or self._bar.n > done:
+            self._bar.reset(total)
+        self._bar.update(done - self._bar.n)
+
+    def _outlook(self, done: int, total: int) -> str:
+        """The rate and the time left, of this pass alone: passes differ."""
+        assert self._begun is not None
+        at, before = self._begun
+        if done == before or self._now == at:
             return ""
-        return f", {self.rate:,.0f} images/s, {duration(left / self.rate)} left"
+        rate = (done - before) / (self._now - at)
+        speed = f", {rate:,.0f} {self.unit}/s" if self.unit else ""
+        return f"{speed}, {duration((total - done) / rate)} left"
 
     @property
     def rate(self) -> float | None:
-        """Images a second after compilation; None where one batch was all."""
-        if self._first is None or self.images == self._first[1]:
+        """Units a second after compilation, over all passes; None where one call was all."""
+        if self._first is None or self.count == self._first[1] or self._now == self._first[0]:
             return None
-        return (self.images - self._first[1]) / (self._now - self._first[0])
+        return (self.count - self._first[1]) / (self._now - self._first[0])
+
+    def say(self, line: str) -> None:
+        """Prints a line, above the bar where there is one."""
+        tqdm.write(line)
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        """Clears the bar."""
+        self._bar.close()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()

@@ -1,4 +1,4 @@
-"""How quantities are said to a person."""
+"""How quantities and lists are said to a person, and read from one."""
 
 from __future__ import annotations
 
@@ -18,3 +18,13 @@ def duration(seconds: float) -> str:
     if seconds < 86_400:
         return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
     return f"{seconds // 86_400} d {seconds % 86_400 // 3600:02d} h"
+
+
+def comma_list(text: str) -> list[str]:
+    """The words of a comma list, blanks around them dropped.
+
+    Examples:
+      >>> comma_list("calibration, ood"), comma_list("")
+      (['calibration', 'ood'], [])
+    """
+    return [word.strip() for word in text.split(",") if word.strip()]

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from sadajem_jax.console.progress import Progress
 from sadajem_jax.data.specs import DataError, DatasetSpec
 
 # How long a source may take to answer before it counts as out of reach.
@@ -181,24 +182,22 @@ def _raw_records(folder: pathlib.Path, split: str) -> Any:
 
 
 def _decoded(source: Any, title: str) -> Iterator[tuple[np.ndarray, int]]:
-    """Yields (image uint8 [H, W, C], label), with a progress bar if someone is looking.
+    """Yields (image uint8 [H, W, C], label), and shows how far it is.
 
     Three times as fast as tensorflow-datasets' own decoding. Threads make it no faster: images
     this small spend their time in Python.
     """
     from PIL import Image
     from tensorflow_datasets.proto import tf_example_pb2
-    from tqdm import tqdm  # type: ignore[import-untyped]
 
-    quiet = not sys.stderr.isatty()
-    with tqdm(total=len(source), desc=title, disable=quiet, delay=1, leave=False) as bar:
+    with Progress(title) as progress:
         for start in range(0, len(source), _CHUNK):
             stop = min(start + _CHUNK, len(source))
             for record in source.__getitems__(range(start, stop)):
                 feature = tf_example_pb2.Example.FromString(record).features.feature
                 image = Image.open(io.BytesIO(feature["image"].bytes_list.value[0]))
                 yield np.asarray(image), feature["label"].int64_list.value[0]
-            bar.update(stop - start)
+            progress(stop, len(source))
 
 
 def _summary(spec: DatasetSpec, split: str, found: int, folder: pathlib.Path) -> str:

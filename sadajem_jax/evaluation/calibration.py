@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import numpy as np
 import scipy.optimize
 import scipy.special
 
-from sadajem_jax import augment
-from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.progress import Advance
 from sadajem_jax.evaluation import curves
-from sadajem_jax.evaluation.figure import Figure
-from sadajem_jax.evaluation.sharded import ShardedRows
-from sadajem_jax.wide_resnet import WideResNet
+from sadajem_jax.evaluation.parts import Asked, Item, Piece
+from sadajem_jax.evaluation.passes import require_finite
+from sadajem_jax.workdir.figure import Figure
 
 DIAGRAM_BINS = 20  # of width 0.05, as the released code draws it
 SHUFFLE = 20_230_618  # always the same halves
 _LOG_TEMPERATURES = (-5.0, 5.0)
+_NEAR_THE_END = 1e-3
 
 
 class Bins(NamedTuple):
@@ -75,19 +74,27 @@ def bin_by_confidence(probs: np.ndarray, labels: np.ndarray, num_bins: int) -> B
     return Bins(sums(ones), sums(confidence), sums(correct), sums(confidence * (1 - confidence)))
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float | None:
     """The T that minimises the mean of -log softmax(logits / T)[label]: [N, C], [N] -> T > 0.
 
-    Source: Guo et al. 2017, section 4.2; e^-5 to e^5 is searched.
+    None where there is none from e^-5 to e^5: where all images are classified rightly the
+    likelihood rises for ever as T falls to 0, and where logits say nothing, as T grows.
+
+    Source: Guo et al. 2017, section 4.2.
     """
     logits = np.asarray(logits, np.float64)
+    own = logits[np.arange(len(labels)), labels]
+    if (own == logits.max(axis=-1)).all():
+        return None
 
     def nll(log_temperature: float) -> float:
         scaled = scipy.special.log_softmax(logits / np.exp(log_temperature), axis=-1)
         return float(-scaled[np.arange(len(labels)), labels].mean())
 
-    found = scipy.optimize.minimize_scalar(nll, bounds=_LOG_TEMPERATURES, method="bounded")
-    return float(np.exp(found.x))
+    low, high = _LOG_TEMPERATURES
+    found = scipy.optimize.minimize_scalar(nll, bounds=_LOG_TEMPERATURES, method="bounded").x
+    is_inside = low + _NEAR_THE_END < found < high - _NEAR_THE_END
+    return float(np.exp(found)) if is_inside else None
 
 
 def halves(num_images: int) -> tuple[np.ndarray, np.ndarray]:
@@ -96,79 +103,85 @@ def halves(num_images: int) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[: num_images // 2]), np.sort(order[num_images // 2 :])
 
 
-class Calibration:
-    """ECE of the classifier, batch norm in evaluation mode; compiled once.
-
-    Args:
-      model: the network, in float32.
-      batch_size: images a device takes at a time.
-      num_bins: of the ECE; 20 as released.
-    """
-
-    def __init__(self, model: WideResNet, *, batch_size: int, num_bins: int) -> None:
-        def per_row(variables: Any, images: Any) -> dict[str, jax.Array]:
-            logits: Any = model.apply(variables, augment.to_float(images))
-            return {"logits": logits}
-
-        self._rows = ShardedRows(per_row, batch_size=batch_size)
-        self.num_bins = num_bins
-
-    def __call__(
-        self,
-        variables: Any,
-        images: np.ndarray,
-        labels: np.ndarray,
-        held_out: tuple[np.ndarray, np.ndarray] | None = None,
-    ) -> Iterator[tuple[str, float] | Figure]:
-        """Yields what `from_logits` yields.
-
-        Args:
-          variables: {"params": ..., "batch_stats": ...}.
-          images: [N, H, W, channels] uint8, the test set.
-          labels: [N] int.
-          held_out: validation images and labels, for the temperature; None takes half of the test
-            set for it and judges on the other half.
-
-        Raises:
-          UserError: if logits are not finite.
-        """
-        logits = self._logits(variables, images)
-        validation = held_out and (self._logits(variables, held_out[0]), held_out[1])
-        yield from from_logits(logits, labels, self.num_bins, validation)
-
-    def _logits(self, variables: Any, images: np.ndarray) -> np.ndarray:
-        logits = self._rows(variables, images)["logits"].astype(np.float64)
-        if bad := int((~np.isfinite(logits)).any(axis=-1).sum()):
-            raise UserError(f"the logits of {bad:,} of {len(logits):,} images are not finite")
-        return logits
-
-
 def from_logits(
     logits: np.ndarray,
     labels: np.ndarray,
     num_bins: int,
     validation: tuple[np.ndarray, np.ndarray] | None = None,
-) -> Iterator[tuple[str, float] | Figure]:
+) -> Iterator[tuple[str, float] | Figure | str]:
     """Everything about calibration.
 
-    Yields, each as ("calibration/...", value):
+    Args:
+      logits: [N, C] of the test images.
+      labels: [N] int.
+      num_bins: of the ECE; 20 as released.
+      validation: logits and labels of other images, for the temperature; None takes the first of
+        `halves` of the test set for it and judges on the second.
+
+    Yields, the numbers as ("calibration/...", value):
       ece: of all images; ece_by_chance: what a calibrated model would get (see `Bins`).
-      temperature: fitted on `validation`, or on the first of `halves`.
-      ece_unscaled, ece_scaled: before and after it, on all images, or on the second of `halves`.
+      temperature: fitted, where there is a best one; a note on which images.
+      ece_unscaled, ece_scaled: before and after it, on the images that it is judged on.
     And the reliability diagram.
+
+    Raises:
+      UserError: if logits are not finite.
     """
+    logits = logits.astype(np.float64)
+    require_finite("the logits", logits)
     bins = bin_by_confidence(scipy.special.softmax(logits, axis=-1), labels, num_bins)
     yield "calibration/ece", bins.error
     yield "calibration/ece_by_chance", bins.error_by_chance
-    fit, judge = halves(len(labels))
-    on = (logits[judge], labels[judge]) if validation is None else (logits, labels)
-    fitted_on = (logits[fit], labels[fit]) if validation is None else validation
-    temperature = fit_temperature(*fitted_on)
-    yield "calibration/temperature", temperature
-    for name, divisor in (("ece_unscaled", 1.0), ("ece_scaled", temperature)):
-        probs = scipy.special.softmax(on[0] / divisor, axis=-1)
-        yield f"calibration/{name}", bin_by_confidence(probs, on[1], num_bins).error
+    if validation is None:
+        fit, judge = halves(len(labels))
+        images = "half of the test images, and judged on the other half"
+        yield from _scaled((logits[fit], labels[fit]), (logits[judge], labels[judge]), num_bins)
+    else:
+        images = f"the {len(validation[1]):,} validation images"
+        yield from _scaled(validation, (logits, labels), num_bins)
+    yield f"The temperature is fitted on {images}."
     yield reliability_diagram(logits, labels, bins.error)
+
+
+def _scaled(
+    fitted_on: tuple[np.ndarray, np.ndarray], judged_on: tuple[np.ndarray, np.ndarray], bins: int
+) -> Iterator[tuple[str, float] | str]:
+    """The temperature of some images, and the ECE of others before and after it."""
+
+    def error(temperature: float) -> float:
+        probs = scipy.special.softmax(judged_on[0] / temperature, axis=-1)
+        return bin_by_confidence(probs, judged_on[1], bins).error
+
+    temperature = fit_temperature(*fitted_on)
+    if temperature is None:
+        yield "calibration/ece_unscaled", error(1)
+        yield (
+            "No temperature is best: the likelihood is highest at the end of the range searched, "
+            "e^-5 to e^5, as where all images are classified rightly."
+        )
+        return
+    yield "calibration/temperature", temperature
+    yield "calibration/ece_unscaled", error(1)
+    yield "calibration/ece_scaled", error(temperature)
+
+
+def pieces(asked: Asked) -> Iterator[Piece]:
+    """One piece, on the test set; the temperature is fitted on the images held out, if any."""
+
+    def run(progress: Advance) -> Iterator[Item]:
+        passes = asked.passes
+        yield asked.test_size
+        yield from asked.test_size.note(asked.model.spec.name)
+        logits, validation = passes.on_test(progress=progress).logits, None
+        if passes.held_out is not None:
+            images, labels = passes.held_out
+            held_out = passes.on(images, progress=progress).logits
+            require_finite("the logits", held_out)
+            validation = held_out, labels
+        yield from from_logits(logits, passes.test.labels, asked.num_bins, validation)
+
+    settings = {"num_bins": asked.num_bins, "val_size": asked.val_size}
+    yield Piece("calibration", asked.on_test | settings, run)
 
 
 def reliability_diagram(logits: np.ndarray, labels: np.ndarray, ece: float) -> Figure:

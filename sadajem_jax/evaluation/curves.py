@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.evaluation.figure import Figure
+from sadajem_jax.evaluation.parts import Asked, Piece
+from sadajem_jax.workdir.figure import Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,6 +99,14 @@ def learning_curves(
         "the labelled stream; each point of training is a mean over the steps since the last."
     )
     yield Figure("learning_curves", _draw(arrays), ".png", arrays, caption)
+
+
+def pieces(asked: Asked) -> Iterator[Piece]:
+    """One piece, of the logs in W."""
+    logs = [asked.workdir / name for name in ("train_metrics.jsonl", "eval_metrics.jsonl")]
+    lines = [len(log.read_bytes().splitlines()) if log.exists() else 0 for log in logs]
+    settings = dict(zip(("lines", "validation lines"), lines, strict=True))
+    yield Piece("curves", settings, lambda _: learning_curves(*map(read_log, logs)))
 
 
 def _draw(arrays: dict[str, np.ndarray]) -> bytes:

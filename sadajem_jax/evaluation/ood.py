@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import scipy.special
 
-from sadajem_jax import augment, energy
-from sadajem_jax.console.errors import UserError
-from sadajem_jax.evaluation import curves
-from sadajem_jax.evaluation.figure import Figure
-from sadajem_jax.evaluation.sharded import ShardedRows
-from sadajem_jax.wide_resnet import WideResNet
+from sadajem_jax.console.progress import Advance
+from sadajem_jax.evaluation import curves, ood_sets
+from sadajem_jax.evaluation.ood_sets import OODSet
+from sadajem_jax.evaluation.parts import Asked, Item, Piece, Size
+from sadajem_jax.evaluation.passes import require_finite
+from sadajem_jax.inference.scoring import KINDS, Outputs
+from sadajem_jax.workdir.figure import Figure
 
 SCORES = {
     "log_density": "log p(x) + log Z, nats",
@@ -25,56 +22,22 @@ SCORES = {
 BINS = 60
 
 
-class Scores:
-    """The three scores of an image, higher for what looks like the training data; compiled once.
-
-    log_density is logsumexp_y f(x)[y]; max_prob is max_y p(y | x); approx_mass is
-    -||d log p(x) / dx||_2 for x in [-1, 1] (Grathwohl et al. 2020, Eq. 10), each image's own: the
-    released code takes one image's gradient for all. Batch norm is in evaluation mode.
+def scores(outputs: Outputs) -> dict[str, np.ndarray]:
+    """The three scores of images, higher for what looks like the training data.
 
     Args:
-      model: the network, in float32.
-      batch_size: images a device takes at a time; a gradient keeps all activations.
+      outputs: of the images, with the gradient.
+
+    Returns:
+      {name: [N] float64}; see `inference.scoring`.
+
+    Raises:
+      UserError: if a score is not finite.
     """
-
-    def __init__(self, model: WideResNet, *, batch_size: int) -> None:
-        def per_row(variables: Any, images: Any) -> dict[str, jax.Array]:
-            def total(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-                logits: Any = model.apply(variables, x)
-                return jnp.sum(energy.log_density(logits)), logits
-
-            # In evaluation mode rows are independent: the sum's gradient is each one's own.
-            score, logits = jax.grad(total, has_aux=True)(augment.to_float(images))
-            return {"logits": logits, "norm": jnp.sqrt(jnp.sum(score**2, axis=(1, 2, 3)))}
-
-        self._rows = ShardedRows(per_row, batch_size=batch_size)
-
-    def __call__(self, variables: Any, images: np.ndarray) -> dict[str, np.ndarray]:
-        """The scores of images.
-
-        Args:
-          variables: {"params": ..., "batch_stats": ...}.
-          images: [N, H, W, channels] of 0 to 255, uint8 or floats.
-
-        Returns:
-          {name: [N] float64}, the first two from the logits in float64, so that confident images
-          seldom tie at 1.
-
-        Raises:
-          UserError: if a score is not finite.
-        """
-        # One dtype for all sets, so one program: means of two images have halves.
-        rows = self._rows(variables, np.asarray(images, np.float32))
-        logits = rows["logits"].astype(np.float64)
-        scores = {
-            "log_density": scipy.special.logsumexp(logits, axis=-1),
-            "max_prob": scipy.special.softmax(logits, axis=-1).max(axis=-1),
-            "approx_mass": -rows["norm"].astype(np.float64),
-        }
-        for name, values in scores.items():
-            if bad := int((~np.isfinite(values)).sum()):
-                raise UserError(f"{name} of {bad:,} of {len(values):,} images is not finite")
-        return scores
+    found = {name: KINDS[name](outputs) for name in SCORES}
+    for name, values in found.items():
+        require_finite(name, values)
+    return found
 
 
 def separation(inside: np.ndarray, outside: np.ndarray) -> dict[str, float]:
@@ -127,6 +90,43 @@ def compare(
         "at either end lie beyond the axes."
     )
     yield Figure(f"ood_{label}", _draw(label, arrays, aurocs), ".png", arrays, caption)
+
+
+def pieces(asked: Asked) -> Iterator[Piece]:
+    """A piece a set; each is read when first needed, and let go when it is done."""
+    for order, name in enumerate(asked.ood):
+        yield _piece(asked, name, order)
+
+
+def _piece(asked: Asked, name: str, order: int) -> Piece:
+    passes, spec = asked.passes, asked.model.spec
+    kept: list[OODSet] = []
+
+    def outside() -> OODSet:
+        if not kept:
+            kept.append(ood_sets.load(name, spec, len(passes.test.labels), asked.data_dir))
+        return kept[0]
+
+    def run(progress: Advance) -> Iterator[Item]:
+        found = outside()
+        kept.clear()
+        yield Size(len(found.images), found.official)
+        yield f"{found.label}: {found.note}."
+        yield from asked.test_size.note(spec.name)
+        inside = passes.on_test(gradient=True, progress=progress)
+        others = passes.on(found.images, gradient=True, progress=progress)
+        yield from compare(found.label, scores(inside), scores(others))
+
+    label = ood_sets.label_of(name)
+    return Piece(
+        f"ood/{label}",
+        asked.on_test | {"set": name},
+        run,
+        checksum=lambda: outside().checksum,
+        gradient=True,
+        label=label,
+        order=order,
+    )
 
 
 def _draw(label: str, arrays: dict[str, np.ndarray], aurocs: dict[str, float]) -> bytes:

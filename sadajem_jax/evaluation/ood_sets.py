@@ -10,6 +10,7 @@ import difflib
 import io
 import os
 import pathlib
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -42,11 +43,18 @@ class OODSet(NamedTuple):
       label: in the names of metrics.
       images: [N, H, W, channels] of 0 to 255: uint8, or float32 where there are halves.
       note: what they are, and in what they differ from the official set.
+      official: how many images the official split has; None where there is none.
     """
 
     label: str
     images: np.ndarray
     note: str
+    official: int | None = None
+
+    @property
+    def checksum(self) -> str:
+        """CRC-32 of the images: another file under the same name is another set."""
+        return f"{zlib.crc32(np.ascontiguousarray(self.images)):08x}"
 
 
 def label_of(name: str) -> str:
@@ -78,12 +86,12 @@ def _builders() -> list[str]:
     return list(tfds.list_builders(with_community_datasets=False))
 
 
-def load(name: str, inside: str, count: int, data_dir: str | None = None) -> OODSet:
+def load(name: str, spec: DatasetSpec, count: int, data_dir: str | None = None) -> OODSet:
     """Reads or makes a set, in the shape of the in-distribution set.
 
     Args:
       name: see `NAMES`; a name of tensorflow-datasets; or a path with a "/" or of an .npz file.
-      inside: name of the in-distribution set.
+      spec: of the in-distribution set.
       count: images of a set that is drawn (noise).
       data_dir: as in `data.load`.
 
@@ -93,10 +101,11 @@ def load(name: str, inside: str, count: int, data_dir: str | None = None) -> OOD
     Raises:
       DataError: if it cannot be had, in one line.
     """
-    spec = get_spec(inside)
     images, note = _find(name, count, data_dir, spec)
     fitted, how = fit(images, spec.image_size, spec.channels)
-    return OODSet(label_of(name), fitted, note + how)
+    base = name.removesuffix(INTERPOLATED)
+    official = get_spec(base).num_test if base in specs.NAMES else None
+    return OODSet(label_of(name), fitted, note + how, official)
 
 
 def _find(
@@ -119,7 +128,12 @@ def _find(
     path = pathlib.Path(name).expanduser()
     if path.suffix == ".npz":
         return _npz(path)
-    return _folder(path) if "/" in name and path.is_dir() else _prepared(name, data_dir)
+    if path.is_dir() and "/" in name:
+        return _folder(path)
+    if "/" in name and name.split("/")[0] not in _builders():
+        found = "a file of another kind" if path.exists() else "nothing of that name"
+        raise DataError(f"{name}: expected a folder of images or an .npz file, found {found}")
+    return _prepared(name, data_dir)
 
 
 def uniform_noise(shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
@@ -198,8 +212,21 @@ def _npz(path: pathlib.Path) -> tuple[np.ndarray, str]:
             f"{path}: expected images [N, H, W, channels] of uint8, or of floats in [-1, 1], found "
             f"{images.dtype} {list(images.shape)}"
         )
-    pixels = images if images.dtype == np.uint8 else pictures.to_uint8(images)
-    return pixels.reshape(*pixels.shape[:3], -1), f"{len(images):,} images of {path.name}"
+    pixels, warning = (images, "") if images.dtype == np.uint8 else _of_floats(path, images)
+    note = f"{len(images):,} images of {path.name}{warning}"
+    return pixels.reshape(*pixels.shape[:3], -1), note
+
+
+def _of_floats(path: pathlib.Path, images: np.ndarray) -> tuple[np.ndarray, str]:
+    """Bytes of floats in [-1, 1], and a warning where they look like floats in [0, 1]."""
+    low, high = images.min(), images.max()
+    if not (low >= -1 and high <= 1):  # a NaN too
+        raise DataError(
+            f"{path}: expected floats in [-1, 1], found {low:g} to {high:g}; scale them by "
+            f"x / 127.5 - 1, or store bytes as uint8"
+        )
+    doubt = "; warning: floats in [-1, 1] are expected, and none here is below 0"
+    return pictures.to_uint8(images), doubt if low >= 0 else ""
 
 
 def _folder(path: pathlib.Path) -> tuple[Iterator[np.ndarray], str]:

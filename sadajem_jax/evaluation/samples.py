@@ -15,11 +15,14 @@ import numpy as np
 from PIL import Image
 from scipy.special import logsumexp
 
-from sadajem_jax.evaluation.figure import Figure
-from sadajem_jax.inference import pictures
+from sadajem_jax.console.progress import Advance
+from sadajem_jax.evaluation.parts import Asked, Item, Piece
+from sadajem_jax.inference import pictures, scoring
 from sadajem_jax.inference.chains import NO_LABEL
 from sadajem_jax.inference.model import Model
-from sadajem_jax.randomness import row_keys
+from sadajem_jax.inference.scoring import Outputs
+from sadajem_jax.randomness import row_keys, run_key
+from sadajem_jax.workdir.figure import Figure
 
 SHOWN = 100  # images of the large grids
 PER_CLASS = 10  # images of a class in a row
@@ -35,7 +38,21 @@ MISSING = -1  # no image of this rank: its class has too few
 Found = Iterator[tuple[str, float] | Figure]
 
 
-def evaluate(model: Model, key: jax.Array, num_steps: int | None = None) -> Found:
+def pieces(asked: Asked) -> Iterator[Piece]:
+    """One piece: new images are drawn with the run's seed and the checkpoint's step."""
+    model = asked.model
+
+    def run(progress: Advance) -> Iterator[Item]:
+        key = jax.random.fold_in(run_key(model.seed), model.step)
+        yield from evaluate(model, key, progress=progress)
+
+    settings = {"seed": model.seed, "K": model.num_sgld_steps, "batch norm": "as in training"}
+    yield Piece("samples", settings, run, unit="")
+
+
+def evaluate(
+    model: Model, key: jax.Array, num_steps: int | None = None, progress: Advance | None = None
+) -> Found:
     """All numbers and figures of this file.
 
     Densities are unnormalised log p(x) in nats, batch norm in evaluation mode; chains run as in
@@ -45,6 +62,7 @@ def evaluate(model: Model, key: jax.Array, num_steps: int | None = None) -> Foun
       model: the model.
       key: of the new chains.
       num_steps: their length; by default the life of a buffer row, K / reinit_prob.
+      progress: is told how far each of the long passes is: steps of chains, images compared.
 
     Yields:
       (name, number) pairs and figures.
@@ -53,21 +71,27 @@ def evaluate(model: Model, key: jax.Array, num_steps: int | None = None) -> Foun
       UserError: if the training images are not to be had.
     """
     fresh_key, class_key, film_key = jax.random.split(key, 3)
-    yield from buffer(model)
-    yield from extremes(model)
-    fresh = model.sample(fresh_key, SHOWN, num_steps=num_steps)
+    drawn = Outputs(model.logits(model.buffer, progress))
+    yield from buffer(model, drawn)
+    yield from extremes(model, drawn)
+    fresh = model.sample(fresh_key, SHOWN, num_steps=num_steps, progress=progress)
     yield from new_images(model, fresh, model.length(num_steps))
-    yield from class_conditional(model, class_key, num_steps)
-    yield film(model, film_key, num_steps)
-    yield from originals(model, pictures.to_uint8(fresh))
+    yield from class_conditional(model, class_key, num_steps, progress)
+    yield film(model, film_key, num_steps, progress)
+    yield from originals(model, pictures.to_uint8(fresh), progress)
 
 
-def buffer(model: Model) -> Found:
-    """The buffer's first images, its density and confidence, and the training set's density."""
+def buffer(model: Model, outputs: Outputs) -> Found:
+    """The buffer's first images, its density and confidence, and the training set's density.
+
+    Args:
+      model: the model.
+      outputs: of the buffer's images.
+    """
     real = some(model.training_images.images, COMPARED)
     yield "samples/training_log_density", float(model.log_density(real).mean())
-    yield "samples/buffer_log_density", float(model.log_density(model.buffer).mean())
-    yield "samples/buffer_confidence", float(model.ood_score(model.buffer, "max_prob").mean())
+    yield "samples/buffer_log_density", float(scoring.log_density(outputs).mean())
+    yield "samples/buffer_confidence", float(scoring.max_prob(outputs).mean())
     images = pictures.to_uint8(model.buffer[:SHOWN])
     caption = f"The first {len(images)} of {len(model.buffer):,} images of the replay buffer."
     yield still("samples_buffer", images, 10, caption, {"images": images})
@@ -115,10 +139,10 @@ def log_odds(logits: np.ndarray) -> np.ndarray:
     return ordered[:, -1] - logsumexp(ordered[:, :-1], axis=-1)
 
 
-def extremes(model: Model) -> Iterator[Figure]:
+def extremes(model: Model, outputs: Outputs) -> Iterator[Figure]:
     """Per predicted class, the buffer images of highest and lowest p(x) and p(y | x)."""
-    logits, density = model.logits(model.buffer), model.log_density(model.buffer)
-    classes, confidence = logits.argmax(axis=-1), model.ood_score(model.buffer, "max_prob")
+    logits, density = outputs.logits, scoring.log_density(outputs)
+    classes, confidence = logits.argmax(axis=-1), scoring.max_prob(outputs)
     images = pictures.to_uint8(model.buffer)
     measures = {"px": ("p(x)", density), "pyx": ("p(y|x)", log_odds(logits))}
     for short, (symbol, values) in measures.items():
@@ -154,15 +178,16 @@ def new_images(model: Model, images: np.ndarray, num_steps: int) -> Found:
     """New chains' ends [N, H, W, channels], floats in [-1, 1], and their mean density."""
     yield "samples/fresh_log_density", float(model.log_density(images).mean())
     shown = pictures.to_uint8(images)
-    start = model.config.sgld.init
-    caption = f"New images: {len(shown)} chains of {num_steps:,} steps from the {start} start."
+    caption = f"New images: {len(shown)} chains of {num_steps:,} steps from training's starts."
     yield still("samples_fresh", shown, 10, caption, {"images": shown})
 
 
-def class_conditional(model: Model, key: jax.Array, num_steps: int | None) -> Found:
+def class_conditional(
+    model: Model, key: jax.Array, num_steps: int | None, progress: Advance | None
+) -> Found:
     """Chains on log p(x, y), a row a class, and the share that the classifier puts there."""
     labels = np.arange(model.num_classes * PER_CLASS) % model.num_classes  # groups of all classes
-    images = model.sample(key, len(labels), labels, num_steps)
+    images = model.sample(key, len(labels), labels, num_steps, progress=progress)
     predicted = model.predict(images)
     yield "samples/conditional_log_density", float(model.log_density(images).mean())
     yield "samples/conditional_accuracy", float((predicted == labels).mean())
@@ -181,7 +206,7 @@ def class_conditional(model: Model, key: jax.Array, num_steps: int | None) -> Fo
     )
 
 
-def film(model: Model, key: jax.Array, num_steps: int | None) -> Figure:
+def film(model: Model, key: jax.Array, num_steps: int | None, progress: Advance | None) -> Figure:
     """Chains as they go, a frame every K steps, as an animated image."""
     start_key, noise_key = jax.random.split(key)
     x = model.starts(row_keys(start_key, model.group_size), np.full(model.group_size, NO_LABEL))
@@ -191,6 +216,8 @@ def film(model: Model, key: jax.Array, num_steps: int | None) -> Figure:
         if done % max(1, model.num_sgld_steps) == 0 or done == last:
             steps.append(done)
             frames.append(np.asarray(moved[:FILMED]))
+            if progress:
+                progress(done, last)
     images = pictures.to_uint8(np.stack(frames))
     density = np.stack([model.log_density(frame) for frame in images])
     arrays: dict[str, np.ndarray] = {"images": images, "steps": np.asarray(steps)}
@@ -201,7 +228,7 @@ def film(model: Model, key: jax.Array, num_steps: int | None) -> Figure:
     )
 
 
-def originals(model: Model, fresh: np.ndarray) -> Found:
+def originals(model: Model, fresh: np.ndarray, progress: Advance | None = None) -> Found:
     """Samples beside the training images nearest to them, and how near they are.
 
     Distances are L2, all of an image's values in [0, 1]. The scale is that of training images to
@@ -210,16 +237,17 @@ def originals(model: Model, fresh: np.ndarray) -> Found:
     Args:
       model: the model.
       fresh: [N, H, W, channels] uint8, new images.
+      progress: is told how far the comparisons are.
     """
     real, drawn = model.training_images.images, pictures.to_uint8(model.buffer)
-    _, scale = nearest(some(real, COMPARED), real, 2)
-    _, distance = nearest(drawn, real, 1)
+    _, scale = nearest(some(real, COMPARED), real, 2, progress)
+    _, distance = nearest(drawn, real, 1, progress)
     yield "samples/training_nearest_distance", float(np.median(scale[:, 1]))
     yield "samples/buffer_nearest_distance", float(np.median(distance))
     yield "samples/buffer_nearest_distance_min", float(distance.min())
     closest = drawn[np.argsort(distance[:, 0], kind="stable")[:PAIRS]]
     queries = np.concatenate([closest, some(drawn, PAIRS), fresh[:PAIRS]])
-    rows, distances = nearest(queries, real, min(NEIGHBOURS, len(real)))
+    rows, distances = nearest(queries, real, min(NEIGHBOURS, len(real)), progress)
     shown = np.concatenate([queries[:, None], real[rows]], axis=1)
     caption = (
         f"Left a sample, then the training images nearest to it (L2): the {len(closest)} of all "
@@ -235,18 +263,25 @@ def originals(model: Model, fresh: np.ndarray) -> Found:
     )
 
 
-def nearest(queries: np.ndarray, images: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def nearest(
+    queries: np.ndarray, images: np.ndarray, k: int, progress: Advance | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The k images nearest to each query, exact: sums of squared bytes are whole numbers.
 
     Args:
       queries: [Q, ...] uint8.
       images: [N, ...] uint8.
       k: at most N.
+      progress: is told how many queries are done.
 
     Returns:
       (indices [Q, k], distances [Q, k]): L2 of values in [0, 1], ascending.
     """
-    found = [_nearest_of_block(q, images, k) for q in _blocks(queries)]
+    found = []
+    for number, block in enumerate(_blocks(queries)):
+        found.append(_nearest_of_block(block, images, k))
+        if progress:
+            progress(number * BLOCK + len(block), len(queries))
     rows, squares = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return rows, np.sqrt(squares) / 255
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sadajem_jax import energy, sgld, train_step
+from sadajem_jax import backend, energy, sgld
+from sadajem_jax.batch_norm import forward
 from sadajem_jax.wide_resnet import WideResNet
 
 NO_LABEL = -1  # a row that follows log p(x), and not log p(x, y) of a class y
@@ -40,7 +41,7 @@ class Chains(NamedTuple):
 
         def value(x: jax.Array) -> tuple[jax.Array, None]:
             if self.batch_norm == "train":
-                logits, _ = train_step.forward(self.network, variables, x)
+                logits, _ = forward(self.network, variables, x)
             else:
                 logits = jnp.asarray(self.network.apply(variables, x))
             joint = energy.joint_log_density(logits, jnp.maximum(labels, 0))
@@ -85,11 +86,12 @@ def _steps(
     first: jax.Array,
 ) -> jax.Array:
     """Steps `first` to first + num_steps - 1 of chains, one program whatever `first` is."""
-    log_density = chains.log_density(variables, labels)
-
-    def body(x: jax.Array, t: jax.Array) -> tuple[jax.Array, None]:
-        step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, t)
-        return sgld.step(step_keys, x, log_density, chains.kernel)[0], None
-
-    unroll = num_steps if jax.default_backend() == "cpu" else 1
-    return jax.lax.scan(body, x, first + jnp.arange(num_steps), unroll=unroll)[0]
+    return sgld.sample(
+        keys,
+        x,
+        chains.log_density(variables, labels),
+        chains.kernel,
+        num_steps=num_steps,
+        first_step=first,
+        unroll=backend.unrolls(),
+    )[0]

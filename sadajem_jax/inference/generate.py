@@ -8,20 +8,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
-from sadajem_jax import informative_init
-from sadajem_jax.data import loading
-from sadajem_jax.data.specs import get_spec
+from sadajem_jax import sgld
+from sadajem_jax.console.progress import Advance
 from sadajem_jax.inference.chains import BATCH_NORMS, NO_LABEL, Chains
+from sadajem_jax.inference.images import as_float, as_images
+from sadajem_jax.informative_init import Starts
 from sadajem_jax.randomness import row_keys
-from sadajem_jax.train_step import Dataset
-from sadajem_jax.training import experiment
 from sadajem_jax.wide_resnet import WideResNet
-
-Progress = Callable[[float], None]
-"""Takes the share of the work that is done, above 0 and at most 1."""
 
 
 def row_labels(label: Any, n: int, num_classes: int) -> np.ndarray:
@@ -61,46 +56,51 @@ class Draw(NamedTuple):
 
     num_steps: int | None
     batch_norm: str
-    progress: Progress | None
+    progress: Advance | None
 
 
 class Generator:
     """Makes images as training made its negative samples; the half of `Model` that draws.
 
-    Chains run in groups of config.train.batch_size_px rows. With batch_norm="train" a row depends
-    on the others of its group, as in training; with "eval" it does not.
+    Chains run in groups of `group_size` rows. With batch_norm="train" a row depends on the others
+    of its group, as in training; with "eval" it does not.
 
     Args:
-      config: of the run.
       network: (x [B, H, W, channels], train) -> logits [B, C].
       variables: what `network.apply` takes.
       buffer: [N, H, W, channels] floats in [-1, 1].
-      num_sgld_steps: K; by default the config's, which a training may double after a divergence.
+      kernel: training's.
+      num_sgld_steps: K.
+      reinit_prob: with which a row of the buffer starts anew in a step.
+      group_size: B, chains that run together: as many as training's batch norm saw at once.
+      num_classes: C.
+      starts: () -> where chains start; called once, when first needed.
 
     Attributes:
-      config, network, variables, num_sgld_steps: as given.
+      network, variables, kernel, num_sgld_steps, reinit_prob, group_size, num_classes: as given.
       buffer: as NumPy float32.
       image_shape: (H, W, channels).
-      class_names: of the C classes.
-      num_classes: C.
-      group_size: B, chains that run together.
     """
 
     def __init__(
         self,
-        config: ml_collections.ConfigDict,
         network: WideResNet,
         variables: Any,
         buffer: Any,
-        num_sgld_steps: int | None = None,
+        *,
+        kernel: sgld.Langevin,
+        num_sgld_steps: int,
+        reinit_prob: float,
+        group_size: int,
+        num_classes: int,
+        starts: Callable[[], Starts],
     ) -> None:
-        spec = get_spec(config.data.name)
-        self.config, self.network, self.variables = config, network, variables
+        self.network, self.variables = network, variables
         self.buffer = np.asarray(buffer, np.float32)
-        self.num_sgld_steps = num_sgld_steps or config.sgld.num_steps
-        self.image_shape = (spec.image_size, spec.image_size, spec.channels)
-        self.class_names, self.num_classes = spec.class_names, spec.num_classes
-        self.group_size = config.train.batch_size_px
+        self.image_shape = self.buffer.shape[1:]
+        self.kernel, self.num_sgld_steps, self.reinit_prob = kernel, num_sgld_steps, reinit_prob
+        self.group_size, self.num_classes = group_size, num_classes
+        self._make_starts = starts
 
     def sample(
         self,
@@ -109,7 +109,7 @@ class Generator:
         label: Any = None,
         num_steps: int | None = None,
         batch_norm: str = "train",
-        progress: Progress | None = None,
+        progress: Advance | None = None,
     ) -> np.ndarray:
         """New images: chains from the start that training used, the last group filled up with more.
 
@@ -122,7 +122,7 @@ class Generator:
           label: None, a class, or [n] classes.
           num_steps: length of the chains; by default the life of a buffer row, K / reinit_prob.
           batch_norm: "train", as in training, or "eval".
-          progress: is told the share done.
+          progress: is told how many steps of all chains are done.
 
         Returns:
           [n, H, W, channels] float32 in [-1, 1].
@@ -147,7 +147,7 @@ class Generator:
         num_steps: int | None = None,
         label: Any = None,
         batch_norm: str = "train",
-        progress: Progress | None = None,
+        progress: Advance | None = None,
     ) -> np.ndarray:
         """Images moved towards higher density: chains from x, buffer rows filling the last group.
 
@@ -175,7 +175,7 @@ class Generator:
         return self._run(noise_key, groups, labels, draw)[: len(x)]
 
     def starts(self, keys: jax.Array, labels: np.ndarray) -> np.ndarray:
-        """Where chains start, as the config says: uniform, or a Gaussian per class.
+        """Where chains start, as in training: uniform, or a Gaussian per class.
 
         Args:
           keys: [M] one a row.
@@ -187,16 +187,10 @@ class Generator:
         Raises:
           UserError: if the training images are needed, and not to be had.
         """
-        if self.config.sgld.init == "uniform":
-            return np.asarray(informative_init.uniform(keys, self.image_shape))
-        fresh, classes = self._informative
-        rows = np.zeros((len(keys), *self.image_shape), np.float32)
-        asked = np.flatnonzero(labels >= 0)
-        if len(asked) < len(keys):
-            rows[:] = fresh(keys, len(keys))
-        if len(asked):
-            found = informative_init.class_gaussian(keys[asked], labels[asked], classes, len(keys))
-            rows[asked] = found[: len(asked)]
+        rows = np.array(self._starts.of_classes(keys, labels))
+        free = labels < 0
+        if free.any():
+            rows[free] = np.asarray(self._starts.fresh(keys, len(keys)))[free]
         return rows
 
     def chain(
@@ -224,8 +218,7 @@ class Generator:
         """
         if batch_norm not in BATCH_NORMS:
             raise ValueError(f'batch_norm must be "train" or "eval", found {batch_norm!r}')
-        kernel = experiment.kernel(self.config)
-        chains = Chains(self.network, kernel, self.num_sgld_steps, batch_norm)
+        chains = Chains(self.network, self.kernel, self.num_sgld_steps, batch_norm)
         labels = jnp.broadcast_to(jnp.asarray(labels, jnp.int32), (len(x),))
         return chains.run(self.variables, keys, jnp.asarray(x), labels, self.length(num_steps))
 
@@ -235,32 +228,17 @@ class Generator:
         Raises:
           ValueError: if it is negative, or rows of this buffer never end.
         """
-        if num_steps is None and self.config.buffer.reinit_prob == 0:
+        if num_steps is None and self.reinit_prob == 0:
             raise ValueError("rows of this buffer never end (reinit_prob is 0): give num_steps")
         if num_steps is None:
-            return round(self.num_sgld_steps / self.config.buffer.reinit_prob)
+            return round(self.num_sgld_steps / self.reinit_prob)
         if num_steps < 0:
             raise ValueError(f"num_steps must be at least 0, found {num_steps}")
         return num_steps
 
     @functools.cached_property
-    def training_images(self) -> loading.Images:
-        """The images and labels trained on, without those held out; read when first used.
-
-        Raises:
-          UserError: if they are not to be had.
-        """
-        settings = self.config.data
-        loaded = loading.load(get_spec(settings.name), "train", settings.data_dir or None)
-        return loading.hold_out(loaded, settings.val_size)[0]
-
-    @functools.cached_property
-    def _informative(self) -> tuple[Callable[..., jax.Array], informative_init.ClassImages]:
-        """Fresh rows of any class, and what those of a given class are made of."""
-        images, labels = self.training_images
-        on_device = Dataset(jnp.asarray(images), jnp.asarray(labels))
-        classes = informative_init.by_class(on_device.images, labels, self.num_classes)
-        return experiment.chain_starts(self.config, on_device, labels).fresh, classes
+    def _starts(self) -> Starts:
+        return self._make_starts()
 
     def _filled_up(self, labels: np.ndarray) -> np.ndarray:
         """Labels [N] of whole groups: the rows that fill the last one up follow log p(x)."""
@@ -278,43 +256,6 @@ class Generator:
             for done, end in self.chain(keys[rows], x, labels[rows], steps, draw.batch_norm):
                 if draw.progress:
                     jax.block_until_ready(end)
-                    draw.progress((start + size * done / steps) / len(labels))
+                    draw.progress(start * steps + size * done, len(labels) * steps)
             ends.append(np.asarray(end))
         return np.concatenate(ends)
-
-
-def as_images(x: Any, image_shape: tuple[int, ...]) -> np.ndarray:
-    """Images as NumPy, if they are images of the model.
-
-    Args:
-      x: [N, *image_shape], uint8, or floating point in [-1, 1].
-      image_shape: (H, W, channels).
-
-    Returns:
-      x, its type unchanged.
-
-    Raises:
-      TypeError: for another type.
-      ValueError: for another shape, or for floats outside [-1, 1] or NaN.
-    """
-    x = np.asarray(x)
-    is_float = jnp.issubdtype(x.dtype, jnp.floating)
-    if x.dtype != np.uint8 and not is_float:
-        raise TypeError(f"expected uint8 images, or floats in [-1, 1], found {x.dtype}")
-    if x.ndim != 4 or x.shape[1:] != image_shape:
-        expected = ", ".join(map(str, image_shape))
-        hint = "; give a single image as x[None]" if x.shape == image_shape else ""
-        raise ValueError(f"expected images [N, {expected}], found {list(x.shape)}{hint}")
-    if is_float and x.size and not (x.min() >= -1 and x.max() <= 1):
-        raise ValueError(
-            f"expected floats in [-1, 1], found {x.min()} to {x.max()}; bytes may be given as "
-            f"uint8, or scaled by x / 127.5 - 1"
-        )
-    return x
-
-
-def as_float(x: np.ndarray) -> np.ndarray:
-    """uint8 or floating point in [-1, 1] -> float32 in [-1, 1], of the same shape."""
-    if x.dtype == np.uint8:
-        return x.astype(np.float32) / np.float32(127.5) - np.float32(1)
-    return x.astype(np.float32)

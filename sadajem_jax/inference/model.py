@@ -9,197 +9,199 @@ Images go in as uint8, or as floats in [-1, 1], [N, H, W, channels] with any N; 
 from __future__ import annotations
 
 import functools
-import os
-import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
-from sadajem_jax import energy, sgld
-from sadajem_jax.cli import config as config_files
-from sadajem_jax.console.errors import UserError
-from sadajem_jax.inference.generate import Generator, as_float, as_images
-from sadajem_jax.train_state import TrainState
-from sadajem_jax.training import divergence, experiment, init_from, validation
+from sadajem_jax.console.progress import Advance
+from sadajem_jax.data.loading import Images
+from sadajem_jax.data.specs import DatasetSpec
+from sadajem_jax.inference import scoring
+from sadajem_jax.inference.chains import NO_LABEL
+from sadajem_jax.inference.generate import Generator
+from sadajem_jax.inference.images import as_float, as_images
+from sadajem_jax.inference.scoring import Outputs
 from sadajem_jax.wide_resnet import WideResNet
-from sadajem_jax.workdir.checkpoint import Checkpoints
 
 CPU_BATCH = 50  # a padded row costs what a row costs, and on the CPU that is felt
-OOD_KINDS = ("log_density", "max_prob", "approx_mass")
+OOD_KINDS = tuple(scoring.KINDS)
 
 
-def load(
-    workdir: str | os.PathLike[str],
-    checkpoint: str | int = "last",
-    *,
-    batch_size: int | None = None,
-) -> Model:
-    """The model of a run; writes nothing, so it may be called beside the training.
+class Model:
+    """A trained network with the replay buffer that it was trained with.
 
-    Args:
-      workdir: W of the run, with W/config.json and W/checkpoints.
-      checkpoint: "last"; "best" on the held-out images; "ema", the averages kept beside the last;
-        or the step of a checkpoint.
-      batch_size: images the device takes at a time; by default config.eval.batch_size, on the CPU
-        at most 50.
-
-    Returns:
-      The model.
-
-    Raises:
-      UserError: if W holds no run, or not that checkpoint.
-    """
-    workdir = pathlib.Path(workdir)
-    config = _config(workdir)
-    step, state = _restore(workdir, config, checkpoint)
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    return Model(
-        config,
-        experiment.network(config),
-        state.ema if checkpoint == "ema" else variables,
-        state.buffer,
-        num_sgld_steps=divergence.read(workdir, config.sgld.num_steps).num_sgld_steps,
-        step=step,
-        batch_size=batch_size,
-    )
-
-
-def _config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
-    path = workdir / "config.json"
-    if not path.is_file():
-        raise UserError(f"expected the folder of a run, found no config.json in {workdir}")
-    try:
-        return config_files.from_json(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} is no config of a run, restore it: {error}") from error
-
-
-def _restore(
-    workdir: pathlib.Path, config: ml_collections.ConfigDict, checkpoint: str | int
-) -> tuple[int, TrainState]:
-    """The (step, state) that `checkpoint` names."""
-    folder = workdir / "checkpoints"
-    checkpoints = Checkpoints(folder, read_only=True) if folder.is_dir() else None
-    steps = checkpoints.steps() if checkpoints else []
-    if checkpoints is None or not steps:
-        raise UserError(f"{workdir} holds no checkpoint yet: wait for its first, or train it")
-    like = init_from.blueprint(config)
-    found: tuple[int, TrainState] | None
-    if checkpoint in ("last", "ema"):
-        found = checkpoints.restore_last(like)
-    elif checkpoint == "best":
-        found = validation.best_state(workdir, like)
-    else:
-        found = _restore_step(checkpoints, _step_named(checkpoint, steps), like)
-    checkpoints.close()
-    if found is None or (checkpoint == "ema" and not found[1].ema):
-        needs = "eval.every_epochs and data.val_size" if checkpoint == "best" else "train.ema_decay"
-        raise UserError(f"{workdir} keeps no {checkpoint!r} model: it needs config.{needs} above 0")
-    return found
-
-
-def _restore_step(checkpoints: Checkpoints, step: int, like: TrainState) -> tuple[int, TrainState]:
-    try:
-        return step, checkpoints.restore(step, like)
-    except Exception as error:  # corrupt files raise anything
-        reason = str(error).splitlines()[0][:200] if str(error) else repr(error)
-        raise UserError(f"checkpoint {step} cannot be read, take another: {reason}") from error
-
-
-def _step_named(checkpoint: str | int, steps: list[int]) -> int:
-    text = str(checkpoint)
-    if not text.isdecimal() or int(text) not in steps:
-        there = ", ".join(map(str, steps))
-        raise UserError(f"checkpoint must be last, best, ema or a step of {there}, found {text!r}")
-    return int(text)
-
-
-class Model(Generator):
-    """A trained network with the replay buffer that it was trained with; see also `Generator`.
-
-    In the methods defined here batch norm is in evaluation mode: a row's result does not depend on
-    the rows beside it. They compute in full float32 (no TF32, no bfloat16), chains as in training.
-    Batches are padded to one size, so each program is compiled once.
+    Where it reads images batch norm is in evaluation mode: a row's result does not depend on the
+    rows beside it. The network then computes in full float32 (no TF32, no bfloat16). Batches are
+    padded to one size, so each program is compiled once. Where it draws, its generator does.
 
     Args:
-      config: of the run.
       network: (x [B, H, W, channels], train) -> logits [B, C].
       variables: what `network.apply` takes.
-      buffer: [N, H, W, channels] floats in [-1, 1].
-      num_sgld_steps: K; by default the config's.
+      generator: of the same network, with the buffer; see `Generator` for sample, refine, starts,
+        chain and length.
+      spec: of the data set.
       step: training steps behind it.
-      batch_size: images the device takes at a time; see `load`.
+      checkpoint: which of a run's models it is: "last", "best", "ema", or an older one's step.
+      batch_size: images the device takes at a time.
+      seed: of the run; what is drawn for show is drawn with it.
+      training_images: () -> what it was trained on; called when first needed.
 
     Attributes:
-      step, batch_size: as given; the others are those of `Generator`.
+      network, variables, generator, spec, step, checkpoint, batch_size, seed: as given.
     """
 
     def __init__(
         self,
-        config: ml_collections.ConfigDict,
         network: WideResNet,
         variables: Any,
-        buffer: Any,
+        generator: Generator,
         *,
-        num_sgld_steps: int | None = None,
+        spec: DatasetSpec,
         step: int = 0,
-        batch_size: int | None = None,
+        checkpoint: str = "last",
+        batch_size: int = CPU_BATCH,
+        seed: int = 0,
+        training_images: Callable[[], Images] | None = None,
     ) -> None:
-        super().__init__(config, network, variables, buffer, num_sgld_steps)
-        most = CPU_BATCH if jax.default_backend() == "cpu" else config.eval.batch_size
+        self.network, self.variables, self.generator = network, variables, generator
+        self.spec, self.step, self.checkpoint = spec, step, checkpoint
+        self.batch_size, self.seed = batch_size, seed
         self._float32_network = network.clone(dtype=jnp.float32)
-        self.step, self.batch_size = step, batch_size or min(most, config.eval.batch_size)
+        self._read_training_images = training_images
 
-    def logits(self, x: Any) -> np.ndarray:
+    @property
+    def buffer(self) -> np.ndarray:
+        """[N, H, W, channels] float32 in [-1, 1], the replay buffer."""
+        return self.generator.buffer
+
+    @property
+    def num_sgld_steps(self) -> int:
+        """K of the training, in the end."""
+        return self.generator.num_sgld_steps
+
+    @property
+    def group_size(self) -> int:
+        """Chains that run together."""
+        return self.generator.group_size
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(H, W, channels)."""
+        return self.generator.image_shape
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return self.spec.num_classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the C classes."""
+        return self.spec.class_names
+
+    @functools.cached_property
+    def training_images(self) -> Images:
+        """The images and labels trained on, without those held out; read when first used.
+
+        Raises:
+          UserError: if they are not to be had.
+          ValueError: if the model was made without them.
+        """
+        if self._read_training_images is None:
+            raise ValueError("this model was made without training_images: give them to Model")
+        return self._read_training_images()
+
+    def logits(self, x: Any, progress: Advance | None = None) -> np.ndarray:
         """The classifier's f(x): [N, H, W, channels] -> [N, C] float32.
 
         Raises:
           TypeError: if x is neither uint8 nor floating point.
           ValueError: if it has another shape, or values outside [-1, 1]. So do the methods below.
         """
-        return self._in_batches(_outputs, x)[0]
+        return self._in_batches(_logits, x, progress)["logits"]
 
     def predict(self, x: Any) -> np.ndarray:
         """The class argmax_y p(y | x): [N, H, W, channels] -> [N] int32."""
         return np.argmax(self.logits(x), axis=-1).astype(np.int32)
 
     def log_density(self, x: Any) -> np.ndarray:
-        """Log p(x) + log Z = logsumexp_y f(x)[y], nats: [N, H, W, channels] -> [N] float32."""
-        return self._in_batches(_outputs, x)[1]
+        """Log p(x) + log Z = logsumexp_y f(x)[y], nats: [N, H, W, channels] -> [N] float64."""
+        return self.ood_score(x, "log_density")
 
     def score(self, x: Any) -> np.ndarray:
         """Each image's own d log p(x) / dx, x in [-1, 1]: float32 of the shape of x."""
-        return self._in_batches(_score, x)
+        return self._in_batches(_score, x)["score"]
 
     def ood_score(self, x: Any, kind: str = "log_density") -> np.ndarray:
         """How much images look like those trained on: the higher, the more.
 
         Args:
           x: [N, H, W, channels].
-          kind: "log_density"; "max_prob", max_y p(y | x), in float64 so that confident images
-            seldom tie; or "approx_mass", -||d log p(x) / dx||_2 (Grathwohl et al. 2020).
+          kind: "log_density"; "max_prob", max_y p(y | x); or "approx_mass",
+            -||d log p(x) / dx||_2 (Grathwohl et al. 2020).
 
         Returns:
-          [N].
+          [N] float64.
 
         Raises:
           ValueError: if there is no such kind.
         """
-        if kind == "log_density":
-            return self.log_density(x)
-        if kind == "max_prob":
-            logits = self.logits(x).astype(np.float64)
-            return 1 / np.sum(np.exp(logits - logits.max(axis=-1, keepdims=True)), axis=-1)
-        if kind == "approx_mass":
-            score = self.score(x)
-            return -np.linalg.norm(score.reshape(len(score), -1), axis=-1)
-        raise ValueError(f"kind must be one of {', '.join(OOD_KINDS)}, found {kind!r}")
+        if kind not in scoring.KINDS:
+            raise ValueError(f"kind must be one of {', '.join(OOD_KINDS)}, found {kind!r}")
+        if kind in scoring.GRADIENT_KINDS:
+            found = self._in_batches(_score, x)
+            return scoring.KINDS[kind](Outputs(found["logits"], found["score_norm"]))
+        return scoring.KINDS[kind](Outputs(self.logits(x)))
 
-    def _in_batches(self, program: Callable[..., Any], x: Any) -> Any:
+    def sample(
+        self,
+        key: jax.Array,
+        n: int,
+        label: Any = None,
+        num_steps: int | None = None,
+        batch_norm: str = "train",
+        progress: Advance | None = None,
+    ) -> np.ndarray:
+        """New images, [n, H, W, channels] float32 in [-1, 1]; see `Generator.sample`."""
+        return self.generator.sample(key, n, label, num_steps, batch_norm, progress)
+
+    def refine(
+        self,
+        key: jax.Array,
+        x: Any,
+        num_steps: int | None = None,
+        label: Any = None,
+        batch_norm: str = "train",
+        progress: Advance | None = None,
+    ) -> np.ndarray:
+        """Images moved towards higher density, as x but float32; see `Generator.refine`."""
+        return self.generator.refine(key, x, num_steps, label, batch_norm, progress)
+
+    def starts(self, keys: jax.Array, labels: np.ndarray) -> np.ndarray:
+        """Where chains start, [M, H, W, channels]; see `Generator.starts`."""
+        return self.generator.starts(keys, labels)
+
+    def chain(
+        self,
+        keys: jax.Array,
+        x: Any,
+        labels: Any = NO_LABEL,
+        num_steps: int | None = None,
+        batch_norm: str = "train",
+    ) -> Iterator[tuple[int, jax.Array]]:
+        """One group's chains as they go, (steps done, x); see `Generator.chain`."""
+        return self.generator.chain(keys, x, labels, num_steps, batch_norm)
+
+    def length(self, num_steps: int | None = None) -> int:
+        """The steps of chains: `num_steps`, or else K / reinit_prob; see `Generator.length`."""
+        return self.generator.length(num_steps)
+
+    def _in_batches(
+        self, program: Callable[..., Any], x: Any, progress: Advance | None = None
+    ) -> dict[str, np.ndarray]:
         """Runs a program of one fixed shape over any number of rows, none included."""
         x = as_images(x, self.image_shape)
         found = []
@@ -210,17 +212,10 @@ class Model(Generator):
             with jax.default_matmul_precision("highest"):
                 values = jax.device_get(program(self._float32_network, self.variables, padded))
             found.append(jax.tree.map(lambda value, rows=rows: value[: len(rows)], values))
+            if progress:
+                progress(start + len(rows), len(x))
         return jax.tree.map(lambda *values: np.concatenate(values), *found)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _outputs(network: WideResNet, variables: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(logits, log-density) of a padded batch."""
-    logits: Any = network.apply(variables, x)
-    return logits, energy.log_density(logits)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _score(network: WideResNet, variables: Any, x: jax.Array) -> jax.Array:
-    """In evaluation mode the gradient of the batch's sum is each image's own."""
-    return sgld.score(lambda x: (_outputs(network, variables, x)[1], None), x)[0]
+_logits = jax.jit(scoring.logits, static_argnums=0)
+_score = jax.jit(scoring.score, static_argnums=0)

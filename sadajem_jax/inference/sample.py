@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import pathlib
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.console.words import duration
+from sadajem_jax.console.progress import Progress
 from sadajem_jax.inference import pictures
 from sadajem_jax.inference.generate import row_labels
 from sadajem_jax.inference.model import Model
@@ -23,7 +21,6 @@ from sadajem_jax.workdir import files
 
 SOURCES = ("buffer", "fresh")
 EACH = "each"  # --label=each: the classes in turn
-SECONDS_BETWEEN_LINES = 10.0
 
 
 class Options(NamedTuple):
@@ -48,7 +45,11 @@ def read_options(flags: Mapping[str, str]) -> Options:
     Raises:
       UserError: where one of them cannot be what it says.
     """
-    source, count, out = flags["source"] or "buffer", flags["n"], pathlib.Path(flags["out"])
+    source, count, out = (
+        flags["source"] or "buffer",
+        flags["n"],
+        pathlib.Path(flags["out"]).expanduser(),
+    )
     if source not in SOURCES:
         raise UserError(f"--source must be {' or '.join(SOURCES)}, found {source!r}")
     digits = count.replace("_", "").replace(",", "")
@@ -105,9 +106,9 @@ def fresh(model: Model, n: int, options: Options) -> tuple[np.ndarray, np.ndarra
     """New images drawn with the run's seed, and the classes asked for, or else seen in them."""
     asked = class_asked(options.label, model.class_names)
     label = np.arange(n) % model.num_classes if asked == EACH else asked
-    key = jax.random.fold_in(run_key(model.config.seed), model.step)
-    progress = Progress(f"sampling {n:,} images")
-    images = pictures.to_uint8(model.sample(key, n, label, progress=progress))
+    key = jax.random.fold_in(run_key(model.seed), model.step)
+    with Progress(f"sampling {n:,} images", unit="") as progress:
+        images = pictures.to_uint8(model.sample(key, n, label, progress=progress))
     if label is None:
         return images, model.predict(images)
     return images, row_labels(label, n, model.num_classes)
@@ -134,26 +135,3 @@ def class_asked(text: str, names: tuple[str, ...]) -> int | str | None:
         f"--label must be a number from 0 to {len(names) - 1}, a name ({known}) or {EACH!r}, "
         f"found {text!r}"
     )
-
-
-class Progress:
-    """Says every ten seconds how far the work is and how long it will take.
-
-    Args:
-      what: the work.
-      say: takes a line.
-    """
-
-    def __init__(self, what: str, say: Callable[[str], None] | None = None) -> None:
-        self.what = what
-        self.say = say or functools.partial(print, flush=True)
-        self._start = self._said = time.monotonic()
-
-    def __call__(self, share: float) -> None:
-        """Takes the share of the work that is done, from 0 to 1."""
-        now = time.monotonic()
-        if now - self._said < SECONDS_BETWEEN_LINES:
-            return
-        self._said = now
-        left = duration((now - self._start) * (1 - share) / share)
-        self.say(f"{self.what}: {share:.0%}, {left} left")

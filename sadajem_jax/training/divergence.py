@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
-from typing import NamedTuple
 
 import numpy as np
 
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.workdir import files
+from sadajem_jax.workdir import restarts
 from sadajem_jax.workdir.checkpoint import Checkpoints
+from sadajem_jax.workdir.restarts import Retries
 
 PX_LIMIT = 1e5  # the released program stops beyond it; NaN does not trigger that one, but does ours
 
@@ -34,28 +33,6 @@ def check(first_step: int, metrics: dict[str, np.ndarray]) -> None:
             raise Diverged(f"at step {first_step + i + 1:,} the p(x) term is {value:.3g}")
 
 
-class Retries(NamedTuple):
-    """How often the run has gone back, as W/restarts.json holds it durably.
-
-    Attributes:
-      restarts: how often; part of every key.
-      num_sgld_steps: K now.
-      start: the step that the last retry began from.
-    """
-
-    restarts: int
-    num_sgld_steps: int
-    start: int = 0
-
-
-def read(workdir: pathlib.Path, num_sgld_steps: int) -> Retries:
-    """Where the run stands; the config's K and no restarts where nothing is written."""
-    path = workdir / "restarts.json"
-    if not path.exists():
-        return Retries(0, num_sgld_steps)
-    return Retries(**json.loads(path.read_text()))
-
-
 def go_back(
     workdir: pathlib.Path,
     checkpoints: Checkpoints,
@@ -76,14 +53,16 @@ def go_back(
     if retries.restarts >= max_restarts:
         raise UserError(
             f"the training diverges: {reason}, after {retries.restarts} restarts with "
-            f"K = {retries.num_sgld_steps}; raise config.sgld.num_steps, lower "
-            f"config.train.learning_rate, or see docs/troubleshooting.md"
+            f"K = {retries.num_sgld_steps}; allow more with config.train.max_restarts, or begin "
+            f"anew with a larger config.sgld.num_steps or a lower config.train.learning_rate; see "
+            f"docs/troubleshooting.md"
         )
+    checkpoints.wait()
     steps = checkpoints.steps()
     start = steps[max(0, len(steps) - 1 - retries.restarts)]
     num_sgld_steps = retries.num_sgld_steps * (2 if double_steps else 1)
     retries = Retries(retries.restarts + 1, num_sgld_steps, start)
-    files.write_json_atomically(workdir / "restarts.json", retries._asdict())
+    restarts.write(workdir, retries)
     print(
         f"diverged: {reason}; restart {retries.restarts} of {max_restarts} from step {start:,} "
         f"with K = {num_sgld_steps}",

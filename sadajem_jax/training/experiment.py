@@ -1,8 +1,9 @@
-"""From a config to the objects of a run: network, optimizer, chain starts, first state, step."""
+"""From a config to the objects of a run: its recipe, and with images the experiment itself."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -11,18 +12,154 @@ import ml_collections
 import numpy as np
 import optax
 
-from sadajem_jax import informative_init, objective, sgld, train_state, train_step
+from sadajem_jax import backend, objective, sgld, train_state, train_step
+from sadajem_jax.console.errors import UserError
 from sadajem_jax.data.loading import Images
-from sadajem_jax.data.specs import get_spec
+from sadajem_jax.data.specs import DatasetSpec, get_spec
+from sadajem_jax.inference import build as described
+from sadajem_jax.informative_init import Starts
 from sadajem_jax.randomness import Purpose, row_keys, run_key, step_key
 from sadajem_jax.sharpness_aware import sam
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.train_step import Dataset, StepConfig
 from sadajem_jax.training import schedule
-from sadajem_jax.training.feed import Feeder, FreshRows, Stream
+from sadajem_jax.training.feed import Feeder, Stream
 from sadajem_jax.wide_resnet import WideResNet
+from sadajem_jax.workdir import settings as run_settings
+from sadajem_jax.workdir.settings import Settings
 
 WINDOW = 64  # steps a feed is prepared for
+
+
+class Cadence(NamedTuple):
+    """How often a run does what, in steps unless said otherwise; the result does not depend on it.
+
+    Attributes:
+      save: a checkpoint.
+      keep: checkpoints kept.
+      log: steps averaged in a line.
+      draw: a grid of the buffer.
+      validate_epochs: epochs from one evaluation to the next; 0 for none.
+    """
+
+    save: int
+    keep: int
+    log: int
+    draw: int
+    validate_epochs: int
+
+
+class Retrying(NamedTuple):
+    """What follows on a divergence: how often the run may go back, and whether K then doubles."""
+
+    max_restarts: int
+    double_steps: bool
+
+
+class Recipe(NamedTuple):
+    """All that a config says of a run, as objects and numbers; it needs no image.
+
+    Attributes:
+      settings: every field, for W/config.json and to know the run again.
+      spec: of the data set.
+      data_dir: the folder of prepared sets, or None.
+      val_size: training images held out.
+      network: parameters in float32.
+      constants: of a step.
+      optimizer: learning rate by step -> transform, SAM first.
+      buffer_size: N slots.
+      reinit_prob: share of rows that start anew.
+      batch_size_px, batch_size_label: of the two streams.
+      seed: of every draw.
+      init_from: a workdir whose last model to start from, or "".
+      eval_batch_size: images a device takes at a time in evaluation.
+      cadence: how often what.
+      retrying: after a divergence.
+    """
+
+    settings: Settings
+    spec: DatasetSpec
+    data_dir: str | None
+    val_size: int
+    network: WideResNet
+    constants: StepConfig
+    optimizer: Callable[[optax.Schedule], optax.GradientTransformationExtraArgs]
+    buffer_size: int
+    reinit_prob: float
+    batch_size_px: int
+    batch_size_label: int
+    seed: int
+    init_from: str
+    eval_batch_size: int
+    cadence: Cadence
+    retrying: Retrying
+
+    def total_steps(self, num_images: int) -> int:
+        """Length of a run on so many training images, none of them held out."""
+        return schedule.total_steps(self.settings, num_images)
+
+
+def recipe(config: ml_collections.ConfigDict) -> Recipe:
+    """The recipe of a checked config."""
+    settings, train = run_settings.flat(config.to_dict()), config.train
+    spec = get_spec(config.data.name)
+    validate = config.eval.every_epochs
+    log, checkpoint = config.log, config.checkpoint
+    return Recipe(
+        settings=settings,
+        spec=spec,
+        data_dir=config.data.data_dir or None,
+        val_size=config.data.val_size,
+        network=described.network(settings, spec),
+        constants=step_constants(config, described.kernel(settings)),
+        optimizer=functools.partial(
+            optimizer,
+            rho=config.sam.rho,
+            adaptive=config.sam.adaptive,
+            momentum=train.momentum,
+            weight_decay=train.weight_decay,
+        ),
+        buffer_size=config.buffer.size,
+        reinit_prob=config.buffer.reinit_prob,
+        batch_size_px=train.batch_size_px,
+        batch_size_label=train.batch_size_label,
+        seed=config.seed,
+        init_from=config.init_from,
+        eval_batch_size=config.eval.batch_size,
+        cadence=Cadence(
+            checkpoint.every_steps,
+            checkpoint.keep,
+            log.every_steps,
+            log.samples_every_steps,
+            validate,
+        ),
+        retrying=Retrying(train.max_restarts, train.on_divergence == "double_steps"),
+    )
+
+
+def step_constants(config: ml_collections.ConfigDict, kernel: sgld.Langevin) -> StepConfig:
+    """The static constants of a step, in the form that suits the backend."""
+    weights = config.objective
+    return StepConfig(
+        kernel=kernel,
+        num_steps=config.sgld.num_steps,
+        unroll=backend.unrolls(),
+        num_shards=config.buffer.num_shards,
+        weights=objective.Weights(weights.px_weight, weights.pyx_weight, weights.l2_coeff),
+        pad=config.data.pad,
+        flip=config.data.flip,
+        ema_decay=config.train.ema_decay,
+        micro_batches=config.train.micro_batches,
+    )
+
+
+def optimizer(
+    rate: optax.Schedule, *, rho: float, adaptive: bool, momentum: float, weight_decay: float
+) -> optax.GradientTransformationExtraArgs:
+    """SAM first (none where rho is 0), then weight decay on the outer gradient, then SGD."""
+    chain = [sam(rho, adaptive=adaptive)] if rho > 0 else []
+    chain += [optax.add_decayed_weights(weight_decay), optax.sgd(rate, momentum=momentum)]
+    return optax.with_extra_args_support(optax.chain(*chain))
 
 
 class Experiment(NamedTuple):
@@ -48,164 +185,88 @@ class Experiment(NamedTuple):
     data: Dataset
     key: jax.Array
     total_steps: int
-    initial_state: functools.partial[TrainState]
+    initial_state: Callable[[], TrainState]
 
 
 def build(
-    config: ml_collections.ConfigDict,
-    images: Images,
-    restarts: int = 0,
-    num_sgld_steps: int | None = None,
+    made: Recipe, images: Images, restarts: int = 0, num_sgld_steps: int | None = None
 ) -> Experiment:
     """Puts a run together; compiles and trains nothing.
 
     Args:
-      config: checked by `config_rules.check`.
-      images: the training images, on the host.
+      made: the recipe.
+      images: the training images, on the host, without those held out.
       restarts: how often the run went back after a divergence; part of every key.
-      num_sgld_steps: K where it is no longer the config's.
+      num_sgld_steps: K where it is no longer the recipe's.
+
+    Raises:
+      UserError: if the images are too few for the recipe.
     """
-    model, key = network(config), run_key(config.seed, restarts)
-    total = total_steps(config, len(images.labels))
-    rate = schedule.learning_rate(config.train.schedule, config.train.learning_rate, total)
-    tx = optimizer(config, rate)
+    require_enough(made, images)
+    key, total = run_key(made.seed, restarts), made.total_steps(len(images.labels))
+    rate = schedule.learning_rate(
+        made.settings["train.schedule"], made.settings["train.learning_rate"], total
+    )
+    tx = made.optimizer(rate)
     data = Dataset(jnp.asarray(images.images), jnp.asarray(images.labels))
-    starts = chain_starts(config, data, images.labels)
-    constants = step_config(config)
+    starts = described.starts(made.settings, made.spec, data.images, images.labels)
+    constants = made.constants
     if num_sgld_steps is not None:
         constants = constants._replace(num_steps=num_sgld_steps)
-    step = functools.partial(train_step.train_step, model=model, tx=tx, config=constants)
     return Experiment(
-        model=model,
+        model=made.network,
         tx=tx,
         rate=rate,
-        step=step,
-        feeder=feeder(config, key, starts, len(images.labels)),
+        step=functools.partial(train_step.train_step, model=made.network, tx=tx, config=constants),
+        feeder=feeder(made, key, starts, len(images.labels)),
         data=data,
         key=key,
         total_steps=total,
-        initial_state=functools.partial(first_state, config, key, model, tx, data, starts),
+        initial_state=functools.partial(first_state, made, key, tx, data, starts),
     )
 
 
-def network(config: ml_collections.ConfigDict) -> WideResNet:
-    """The network that the config names, parameters in float32."""
-    spec, model = get_spec(config.data.name), config.model
-    dtype = jnp.dtype(model.dtype)
-    return WideResNet(model.depth, model.width, spec.num_classes, model.norm, dtype)
+def require_enough(made: Recipe, images: Images) -> None:
+    """Refuses a folder of fewer images than a batch, or without a class that chains start from.
+
+    Raises:
+      UserError: names the field or the class.
+    """
+    there = len(images.labels)
+    for field, size in (
+        ("train.batch_size_px", made.batch_size_px),
+        ("train.batch_size_label", made.batch_size_label),
+    ):
+        if size > there:
+            raise UserError(
+                f"config.{field} must be at most the {there:,} training images that are there, "
+                f"found {size:,}; lower it, or give a folder that holds more"
+            )
+    counts = np.bincount(images.labels, minlength=made.spec.num_classes)
+    if counts.min() == 0 and made.settings["sgld.init"] == "informative":
+        raise UserError(
+            f"chains start from the images of every class, and of class {counts.argmin()} there "
+            f"is none; give a folder that holds some, or --config.sgld.init=uniform"
+        )
 
 
-def optimizer(
-    config: ml_collections.ConfigDict, rate: optax.Schedule
-) -> optax.GradientTransformationExtraArgs:
-    """SAM first (none where rho is 0), then weight decay on the outer gradient, then SGD."""
-    train = config.train
-    chain = [sam(config.sam.rho, adaptive=config.sam.adaptive)] if config.sam.rho > 0 else []
-    chain += [
-        optax.add_decayed_weights(train.weight_decay),
-        optax.sgd(rate, momentum=train.momentum),
-    ]
-    return optax.with_extra_args_support(optax.chain(*chain))
-
-
-def total_steps(config: ml_collections.ConfigDict, num_images: int) -> int:
-    """Length of the run: num_steps, or num_epochs passes of the labelled stream."""
-    per_epoch = num_images // config.train.batch_size_label
-    return config.train.num_steps or config.train.num_epochs * per_epoch
-
-
-def kernel(config: ml_collections.ConfigDict) -> sgld.Langevin:
-    """The constants of the Langevin kernel, for training and for generation."""
-    chain = config.sgld
-    return sgld.Langevin(chain.step_size, chain.noise_std, chain.grad_clip)
-
-
-def step_config(config: ml_collections.ConfigDict) -> StepConfig:
-    """The static constants of a step; the chain is unrolled on the CPU, looped elsewhere."""
-    weights = config.objective
-    return StepConfig(
-        kernel=kernel(config),
-        num_steps=config.sgld.num_steps,
-        unroll=jax.default_backend() == "cpu",
-        num_shards=config.buffer.num_shards,
-        weights=objective.Weights(weights.px_weight, weights.pyx_weight, weights.l2_coeff),
-        pad=config.data.pad,
-        flip=config.data.flip,
-        ema_decay=config.train.ema_decay,
-        micro_batches=config.train.micro_batches,
-    )
-
-
-class Starts(NamedTuple):
-    """The initialisation of chains: `fresh` for single rows, `fill` for a whole buffer."""
-
-    fresh: FreshRows
-    fill: functools.partial[jax.Array]
-
-
-def chain_starts(config: ml_collections.ConfigDict, data: Dataset, labels: np.ndarray) -> Starts:
-    """The informative or the uniform initialisation, as the config says."""
-    shape, num_classes = data.images.shape[1:], get_spec(config.data.name).num_classes
-    if config.sgld.init == "uniform":
-        draw = functools.partial(_uniform, shape)
-        return Starts(draw, functools.partial(_fill_uniform, draw))
-    grouped = informative_init.by_class(data.images, labels, num_classes)
-    return Starts(
-        functools.partial(_informative, grouped),
-        functools.partial(_fill_informative, grouped),
-    )
-
-
-def _uniform(shape: tuple[int, ...], keys: jax.Array, count: int) -> jax.Array:
-    del count  # rows beyond it are cheap, and never read
-    return informative_init.uniform(keys, shape)
-
-
-def _fill_uniform(draw: FreshRows, keys: jax.Array) -> jax.Array:
-    return draw(keys, len(keys))
-
-
-def _informative(grouped: informative_init.ClassImages, keys: jax.Array, count: int) -> jax.Array:
-    """Fresh rows of classes drawn uniformly, each by its own key."""
-    make, classes = _classes(keys, num_classes=len(grouped.counts))
-    return informative_init.class_gaussian(make, np.asarray(classes)[:count], grouped, len(keys))
-
-
-@functools.partial(jax.jit, static_argnames="num_classes")
-def _classes(keys: jax.Array, *, num_classes: int) -> tuple[jax.Array, jax.Array]:
-    """(keys [M] to make the rows with, classes [M])."""
-    pick, make = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-    return make, jax.vmap(lambda key: jax.random.randint(key, (), 0, num_classes))(pick)
-
-
-def _fill_informative(grouped: informative_init.ClassImages, keys: jax.Array) -> jax.Array:
-    """A buffer with the same number of images a class, the classes taking turns."""
-    classes = np.arange(len(keys)) % len(grouped.counts)
-    chunk = informative_init.FILL_CHUNK
-    return informative_init.class_gaussian(keys, classes, grouped, len(keys), chunk)
-
-
-def feeder(
-    config: ml_collections.ConfigDict, key: jax.Array, starts: Starts, num_images: int
-) -> Feeder:
+def feeder(made: Recipe, key: jax.Array, starts: Starts, num_images: int) -> Feeder:
     """The two streams over the training set, and the fresh rows that fall due."""
-    train = config.train
-    px = Stream(config.seed, 0, num_images, train.batch_size_px)
-    label = Stream(config.seed, 1, num_images, train.batch_size_label)
-    return Feeder(px, label, key, config.buffer.reinit_prob, starts.fresh, WINDOW)
+    px = Stream(made.seed, 0, num_images, made.batch_size_px)
+    label = Stream(made.seed, 1, num_images, made.batch_size_label)
+    return Feeder(px, label, key, made.reinit_prob, starts.fresh, WINDOW)
 
 
 def first_state(
-    config: ml_collections.ConfigDict,
+    made: Recipe,
     key: jax.Array,
-    model: WideResNet,
     tx: optax.GradientTransformation,
     data: Dataset,
     starts: Starts,
 ) -> TrainState:
     """The state at step 0: PyTorch's initial weights, the buffer filled with chain starts."""
-    fill_keys = row_keys(step_key(key, 0, Purpose.BUFFER_FILL), config.buffer.size)
+    fill_keys = row_keys(step_key(key, 0, Purpose.BUFFER_FILL), made.buffer_size)
     buffer = starts.fill(fill_keys)
     params_key = step_key(key, 0, Purpose.PARAMS)
-    shape, ema = data.images.shape[1:], config.train.ema_decay > 0
-    return train_state.create(params_key, model, tx, shape, buffer, ema=ema)
+    shape, ema = data.images.shape[1:], made.constants.ema_decay > 0
+    return train_state.create(params_key, made.network, tx, shape, buffer, ema=ema)

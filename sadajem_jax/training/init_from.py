@@ -6,70 +6,53 @@ import pathlib
 from typing import Any
 
 import jax
-import ml_collections
 
-from sadajem_jax.cli import config as config_files
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.data.specs import get_spec
-from sadajem_jax.train_state import TrainState, create
-from sadajem_jax.training import experiment, schedule
-from sadajem_jax.workdir.checkpoint import Checkpoints
+from sadajem_jax.train_state import TrainState
+from sadajem_jax.workdir.checkpoint import Checkpoints, Stored
 
 HEAD = "class_output"
 
 
-def adopt(config: ml_collections.ConfigDict, state: TrainState) -> TrainState:
-    """The state with the model of `config.init_from`'s last checkpoint; as it is where that is "".
+def adopt(init_from: str, state: TrainState) -> TrainState:
+    """The state with the last model of the run in `init_from`; "" changes nothing.
 
-    Step, optimizer and buffer stay this run's own.
+    Step, optimizer and buffer stay this run's own; averages, where they are kept, start at the
+    model adopted.
 
     Raises:
       UserError: if the folder holds no run, or its network is another one.
     """
-    if not config.init_from:
+    if not init_from:
         return state
-    params, batch_stats = last_model(pathlib.Path(config.init_from))
+    found = last_model(pathlib.Path(init_from).expanduser())
+    params, batch_stats = found.state["params"], found.state.get("batch_stats") or {}
     if _shapes(params[HEAD]) != _shapes(state.params[HEAD]):
+        print(f"init_from: another number of classes, so {HEAD} starts anew", flush=True)
         params = {**params, HEAD: state.params[HEAD]}
-    if _shapes(params) != _shapes(state.params) or _shapes(batch_stats) != _shapes(
-        state.batch_stats
-    ):
+    if _shapes([params, batch_stats]) != _shapes([state.params, state.batch_stats]):
         raise UserError(
-            f"config.init_from={config.init_from} holds another network: give the same "
+            f"config.init_from={init_from} holds another network: give the same "
             f"config.model.depth, width and norm, and images of the same channels"
         )
-    return state.replace(params=params, batch_stats=batch_stats)
+    print(f"init_from: the model of step {found.step:,} of {init_from}", flush=True)
+    adopted = jax.device_put({"params": params, "batch_stats": batch_stats})
+    average = jax.tree.map(jax.numpy.copy, adopted) if state.ema else state.ema
+    return state.replace(**adopted, ema=average)
 
 
-def last_model(workdir: pathlib.Path) -> tuple[Any, Any]:
-    """(params, batch_stats) of a run's last good checkpoint.
+def last_model(workdir: pathlib.Path) -> Stored:
+    """What the last good checkpoint of a run holds.
 
     Raises:
       UserError: if there is no run or no checkpoint.
     """
-    path = workdir / "config.json"
-    if not path.is_file() or not (workdir / "checkpoints").is_dir():
-        raise UserError(f"expected a run's folder (config.json, checkpoints/), found {workdir}")
-    old = config_files.from_json(path.read_text())
-    found = Checkpoints(workdir / "checkpoints", read_only=True).restore_last(blueprint(old))
+    if not (workdir / "checkpoints").is_dir():
+        raise UserError(f"expected a run's folder with checkpoints/ in it, found {workdir}")
+    found = Checkpoints(workdir / "checkpoints", read_only=True).read_last()
     if found is None:
         raise UserError(f"{workdir} has no checkpoint yet: wait for its first, or train it")
-    return found[1].params, found[1].batch_stats
-
-
-def blueprint(config: ml_collections.ConfigDict) -> TrainState:
-    """Shapes and dtypes of a run's state, from its config alone."""
-    spec = get_spec(config.data.name)
-    shape = (spec.image_size, spec.image_size, spec.channels)
-    constant = schedule.learning_rate("constant", config.train.learning_rate, 1)
-    model, tx = experiment.network(config), experiment.optimizer(config, constant)
-    decay = config.train.ema_decay
-
-    def make(key: jax.Array) -> TrainState:
-        buffer = jax.numpy.zeros((config.buffer.size, *shape))
-        return create(key, model, tx, shape, buffer, ema=decay > 0)
-
-    return jax.eval_shape(make, jax.random.key(0))
+    return found
 
 
 def _shapes(tree: Any) -> Any:

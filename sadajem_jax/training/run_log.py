@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import pathlib
-import sys
 import time
 
 import numpy as np
-from tqdm import tqdm  # type: ignore[import-untyped]
 
+from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
 from sadajem_jax.inference import pictures
 from sadajem_jax.training import metric_writer
 from sadajem_jax.training.watch import Watch
 from sadajem_jax.workdir import files
-
-SAMPLES_SHOWN = 100
 
 
 class RunLog:
@@ -28,6 +25,7 @@ class RunLog:
       every_steps: steps averaged in a line.
       batch_size: labelled images a step.
       steps_per_epoch: of the labelled stream.
+      first_spread: of the run's first buffer, see `watch.spread`.
     """
 
     def __init__(
@@ -39,6 +37,7 @@ class RunLog:
         every_steps: int,
         batch_size: int,
         steps_per_epoch: int,
+        first_spread: float,
     ) -> None:
         self.workdir, self.total_steps, self.every_steps = workdir, total_steps, every_steps
         self.batch_size, self.steps_per_epoch = batch_size, steps_per_epoch
@@ -48,16 +47,14 @@ class RunLog:
         self._sums: dict[str, float] = {}
         self._count, self._seconds = 0, 0.0
         self._rate: float | None = None
-        self._watch = Watch(steps_per_epoch)
-        is_terminal = sys.stderr.isatty()  # a log file gets plain lines alone
-        self._bar = tqdm(
-            total=total_steps, initial=step, disable=not is_terminal, unit="step", leave=False
-        )
+        self._watch = Watch(steps_per_epoch, first_spread)
+        # a log file gets this class's own lines alone
+        self._progress = Progress("training", unit="step", done=step, lines=False)
 
     def add(self, step: int, metrics: dict[str, np.ndarray], seconds: float) -> None:
         """Takes the metrics [n] of the n steps up to `step`, which took `seconds`."""
         count = len(next(iter(metrics.values())))
-        self._bar.update(count)
+        self._progress(step, self.total_steps)
         for i in range(count):
             for name, values in metrics.items():
                 self._sums[name] = self._sums.get(name, 0.0) + float(values[i])
@@ -81,8 +78,7 @@ class RunLog:
 
     def say(self, line: str) -> None:
         """Prints a line, above the progress bar where there is one."""
-        tqdm.write(line)
-        sys.stdout.flush()
+        self._progress.say(line)
 
     def _warn(self, warnings: list[str]) -> None:
         for warning in warnings:
@@ -101,7 +97,7 @@ class RunLog:
     def samples(self, step: int, buffer: np.ndarray) -> pathlib.Path:
         """Writes a grid of the buffer's first images [N, H, W, channels]; returns its path."""
         self._warn(self._watch.buffer(step, buffer))
-        shown = pictures.to_uint8(buffer[:SAMPLES_SHOWN])
+        shown = pictures.to_uint8(buffer)
         grid = pictures.grid(shown, scale=max(1, 64 // buffer.shape[1]))
         path = self.workdir / "samples" / f"step_{step:08d}.png"
         pictures.save_png(path, grid)
@@ -110,5 +106,5 @@ class RunLog:
 
     def close(self) -> None:
         """Flushes the event files and clears the progress bar."""
-        self._bar.close()
+        self._progress.close()
         self.writer.close()

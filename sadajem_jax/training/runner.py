@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from sadajem_jax import backend
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.train_step import Feed, looped
 from sadajem_jax.training.experiment import Experiment
@@ -45,7 +46,7 @@ class Runner:
 
     def __init__(self, experiment: Experiment, stop: Callable[[], bool] = lambda: False) -> None:
         self.experiment, self.stop = experiment, stop
-        self.is_looped = jax.default_backend() != "cpu"
+        self.is_looped = not backend.unrolls()
         step = looped(experiment.step) if self.is_looped else experiment.step
         self._program = jax.jit(step, donate_argnums=0)
         self._seconds_per_step: float | None = None

@@ -1,6 +1,9 @@
-"""Learning rates over a run: a warm-up, then steps or a cosine."""
+"""A run's length, and its learning rates: a warm-up, then steps or a cosine."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import optax
 
@@ -45,3 +48,19 @@ def learning_rate(name: str, peak: float, total_steps: int) -> optax.Schedule:
 def warmup_steps(total_steps: int) -> int:
     """Length of the warm-up: min(1000, 5% of the run), at least one step."""
     return max(1, min(WARMUP_STEPS, round(WARMUP_SHARE * total_steps)))
+
+
+def total_steps(settings: Mapping[str, Any], num_images: int) -> int:
+    """Length of a run: num_steps where it is above 0, else num_epochs of the labelled stream.
+
+    Args:
+      settings: the run's, flat.
+      num_images: that it trains on, none of them held out.
+
+    Examples:
+      >>> run = {"train.num_steps": 0, "train.num_epochs": 2, "train.batch_size_label": 64}
+      >>> total_steps(run, 1500), total_steps(run | {"train.num_steps": 7}, 1500)
+      (46, 7)
+    """
+    per_epoch = num_images // settings["train.batch_size_label"]
+    return settings["train.num_steps"] or settings["train.num_epochs"] * per_epoch

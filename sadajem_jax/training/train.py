@@ -2,59 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import ml_collections
 import numpy as np
 
-from sadajem_jax.cli import config as config_files
-from sadajem_jax.cli import plan
+from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.words import duration
 from sadajem_jax.data import loading
 from sadajem_jax.data.loading import Images
-from sadajem_jax.data.specs import get_spec
-from sadajem_jax.evaluation import evaluate
+from sadajem_jax.evaluation import accuracy
 from sadajem_jax.train_state import TrainState
-from sadajem_jax.training import divergence, experiment, init_from, validation
-from sadajem_jax.training.divergence import Retries
-from sadajem_jax.training.experiment import Experiment
+from sadajem_jax.training import divergence, experiment, identity, init_from, memory
+from sadajem_jax.training.experiment import Experiment, Recipe
 from sadajem_jax.training.lock import training_lock
 from sadajem_jax.training.run_log import RunLog
 from sadajem_jax.training.runner import Runner
 from sadajem_jax.training.signals import StopSignal
 from sadajem_jax.training.validation import Validator
-from sadajem_jax.workdir import files, records
-from sadajem_jax.workdir import folder as workdirs
+from sadajem_jax.training.watch import spread
+from sadajem_jax.workdir import best, folder, records, restarts
+from sadajem_jax.workdir import settings as run_settings
 from sadajem_jax.workdir.checkpoint import Checkpoints
+from sadajem_jax.workdir.restarts import Retries
+
+SHOWN = 100  # buffer images of a grid, and those that the watch looks at
 
 
 class Job(NamedTuple):
     """What a training has at hand.
 
     Attributes:
-      config: checked.
+      recipe: of the run.
       workdir: W.
       checkpoints: those of W.
       images: the training images.
+      held_out: the validation images, maybe none.
+      trained_on: the mark of the whole training split.
+      past: the run found in W, if any.
       stop: whether a signal asks to leave.
     """
 
-    config: ml_collections.ConfigDict
+    recipe: Recipe
     workdir: pathlib.Path
     checkpoints: Checkpoints
     images: Images
+    held_out: Images
+    trained_on: identity.TrainingSet
+    past: identity.Past | None
     stop: StopSignal
 
 
-def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
+def train(recipe: Recipe, workdir: pathlib.Path) -> int:
     """Trains into `workdir`, or goes on with what is there, and evaluates at the end.
 
     Args:
-      config: checked.
+      recipe: of the run.
       workdir: W, created if need be.
 
     Returns:
@@ -63,30 +70,55 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     Raises:
       UserError: where the data, the folder or a checkpoint is not as it should be.
     """
-    workdirs.prepare(workdir)
-    data_dir = config.data.data_dir or None
+    folder.prepare(workdir)
     with training_lock(workdir), StopSignal() as stop:
-        checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
-        last = max(checkpoints.steps(), default=None)
-        if last is not None:
-            workdirs.check_same_run(workdir, config, last)
-        if last == workdirs.expected_steps(config) and is_evaluated(workdir, last):
-            report(config, workdir)
+        checkpoints = Checkpoints(workdir / "checkpoints", keep=recipe.cadence.keep)
+        past = identity.find(workdir, checkpoints)
+        if past is not None:
+            identity.require_same(past, recipe.settings, recipe.spec.num_train, workdir)
+        if past is not None and is_evaluated(past, recipe, workdir):
+            run_settings.mend(workdir, recipe.settings)
+            report(recipe, workdir)
             return 0
-        loading.check_available(get_spec(config.data.name), data_dir, "train")
-        plan.check_memory(config)
-        files.write_text_atomically(workdir / "config.json", config_files.to_json(config))
-        loaded = loading.load(get_spec(config.data.name), "train", data_dir)
-        images, _ = loading.hold_out(loaded, config.data.val_size)
-        run(Job(config, workdir, checkpoints, images, stop))
+        run(prepared(recipe, workdir, checkpoints, past, stop))
         checkpoints.close()
     return 128 + stop.number if stop() else 0
 
 
+def prepared(
+    recipe: Recipe,
+    workdir: pathlib.Path,
+    checkpoints: Checkpoints,
+    past: identity.Past | None,
+    stop: StopSignal,
+) -> Job:
+    """Loads the images, and claims the folder only when they and the memory are found right."""
+    loading.check_available(recipe.spec, recipe.data_dir, "train")
+    memory.check(recipe)
+    loaded = loading.load(recipe.spec, "train", recipe.data_dir)
+    trained_on = identity.mark_of(loaded)
+    if past is not None:
+        identity.require_same_images(past, trained_on, workdir)
+    require_more_than_held_out(recipe, trained_on.images)
+    images, held_out = loading.hold_out(loaded, recipe.val_size)
+    experiment.require_enough(recipe, images)
+    run_settings.write(workdir, recipe.settings)
+    return Job(recipe, workdir, checkpoints, images, held_out, trained_on, past, stop)
+
+
+def require_more_than_held_out(recipe: Recipe, there: int) -> None:
+    """Raises UserError where no image is left to train on."""
+    if recipe.val_size >= there:
+        raise UserError(
+            f"config.data.val_size must be below the {there:,} training images that are there, "
+            f"found {recipe.val_size:,}; lower it, or give a folder that holds more"
+        )
+
+
 def run(job: Job) -> None:
     """Attempts the run until one comes to its end or is stopped, then evaluates."""
-    settings = job.config.train
-    retries = divergence.read(job.workdir, job.config.sgld.num_steps)
+    rule = job.recipe.retrying
+    retries = restarts.read(job.workdir, job.recipe.constants.num_steps)
     while True:
         divergence.retire_stale(job.checkpoints, retries)
         try:
@@ -94,12 +126,7 @@ def run(job: Job) -> None:
             break
         except divergence.Diverged as found:
             retries = divergence.go_back(
-                job.workdir,
-                job.checkpoints,
-                retries,
-                str(found),
-                max_restarts=settings.max_restarts,
-                double_steps=settings.on_divergence == "double_steps",
+                job.workdir, job.checkpoints, retries, str(found), **rule._asdict()
             )
     if not job.stop():
         finish(job, finished, state)
@@ -111,103 +138,151 @@ def attempt(job: Job, retries: Retries) -> tuple[Experiment, TrainState]:
     Raises:
       Diverged: as `divergence.check`.
     """
-    config = job.config
-    made = experiment.build(config, job.images, retries.restarts, retries.num_sgld_steps)
-    state = restored_or_first(job, made, retries)
-    per_epoch = made.feeder.label.steps_per_epoch
+    recipe, cadence = job.recipe, job.recipe.cadence
+    made = experiment.build(recipe, job.images, retries.restarts, retries.num_sgld_steps)
+    state, first_spread = restored_or_first(job, made)
+    per_epoch, step = made.feeder.label.steps_per_epoch, int(state.step)
     log = RunLog(
         job.workdir,
-        int(state.step),
+        step,
         total_steps=made.total_steps,
-        every_steps=config.log.every_steps,
-        batch_size=config.train.batch_size_label,
+        every_steps=cadence.log,
+        batch_size=recipe.batch_size_label,
         steps_per_epoch=per_epoch,
+        first_spread=first_spread,
     )
-    light = functools.partial(evaluate.light, config, made.model)
-    validator = Validator(config, job.workdir, light, per_epoch)
-    is_retry = retries.restarts > 0 and int(state.step) == retries.start
-    validator.resume(int(state.step), is_retry=is_retry)
-    try:
-        state = loop(job, made, state, retries, log, validator)
-    finally:
-        log.close()
-    return made, state
+    validator = Validator(
+        job.workdir,
+        step,
+        functools.partial(light, job),
+        every_steps=cadence.validate_epochs * per_epoch,
+        judges=recipe.val_size > 0,
+    )
+    notes = identity.notes(recipe.settings, job.trained_on, first_spread)
+    notes |= {"restarts": retries.restarts}
+    with contextlib.closing(log), contextlib.closing(validator):
+        return made, loop(job, made, state, notes, log, validator)
 
 
-def restored_or_first(job: Job, made: Experiment, retries: Retries) -> TrainState:
-    """The last good checkpoint's state, or the first state, saved as step 0's."""
+def restored_or_first(job: Job, made: Experiment) -> tuple[TrainState, float]:
+    """(last good checkpoint's state or the first one, the spread of the first buffer)."""
     checkpoints = job.checkpoints
     like = jax.eval_shape(made.initial_state) if checkpoints.steps() else None
     found = checkpoints.restore_last(like) if like is not None else None
     if found is None:
-        state = init_from.adopt(job.config, made.initial_state())
-        checkpoints.save(0, state, restarts=retries.restarts)
-        checkpoints.wait()
-        return state
+        state = init_from.adopt(job.recipe.init_from, made.initial_state())
+        return state, spread(np.asarray(state.buffer[:SHOWN]))
     step, state = found
     for damaged in [s for s in checkpoints.steps() if s > step]:
         checkpoints.delete(damaged)
     print(f"going on from the checkpoint of step {step:,}", flush=True)
-    return state
+    known = job.past.first_spread if job.past else None
+    return state, spread(np.asarray(state.buffer[:SHOWN])) if known is None else known
 
 
 def loop(
     job: Job,
     made: Experiment,
     state: TrainState,
-    retries: Retries,
+    notes: dict[str, Any],
     log: RunLog,
     validator: Validator,
 ) -> TrainState:
     """Runs the steps that are left, saving, evaluating and drawing samples on the way."""
-    runner, step = Runner(made, job.stop), int(state.step)
-    saves, draws = job.config.checkpoint.every_steps, job.config.log.samples_every_steps
+    runner, step, cadence = Runner(made, job.stop), int(state.step), job.recipe.cadence
+    drawn = -1
+    job.checkpoints.save(step, state, **notes)
     while step < made.total_steps and not job.stop():
-        marks = (step - step % every + every for every in (saves, draws))
+        marks = (step - step % every + every for every in (cadence.save, cadence.draw))
         until = min(made.total_steps, validator.next_step(step), *marks)
         block = runner.run(state, step, until)
         divergence.check(step, block.metrics)  # before anything is saved
         state, step = block.state, step + len(block.metrics["loss"])
         log.add(step, block.metrics, block.seconds)
-        is_last = step == made.total_steps or job.stop()
-        if step % draws == 0 or is_last:
-            log.samples(step, np.asarray(state.buffer[:100]))
+        if step % cadence.draw == 0:
+            drawn = step
+            log.samples(step, np.asarray(state.buffer[:SHOWN]))
         if validator.next_step(step - 1) == step:
             validator(step, state)
-        if step % saves == 0 or is_last:
-            job.checkpoints.save(step, state, restarts=retries.restarts)
+        if step % cadence.save == 0:
+            job.checkpoints.save(step, state, **notes)
+    # Here, and not in the loop: a signal may come while samples are drawn or images validated.
+    job.checkpoints.save(step, state, **notes)
+    if drawn != step:
+        log.samples(step, np.asarray(state.buffer[:SHOWN]))
     job.checkpoints.wait()
     if job.stop():
         print(f"saved at step {step:,}: the same command goes on from there", flush=True)
     return state
 
 
+def light(job: Job, state: TrainState) -> dict[str, float]:
+    """What is cheap enough to be known while training; compiled at the first call alone.
+
+    Returns:
+      val/accuracy and val/nll where images are held out, else test/accuracy and test/nll, which
+      are to be looked at but not to be chosen by.
+    """
+    if job.recipe.val_size:
+        return _accuracy(job, _variables(state), job.held_out, "val")
+    return _accuracy(job, _variables(state), test_images(job.recipe), "test")
+
+
+def _variables(state: TrainState) -> dict[str, Any]:
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
+
+def _accuracy(job: Job, variables: Any, images: Images, split: str) -> dict[str, float]:
+    return accuracy.evaluate(
+        job.recipe.network,
+        variables,
+        *images,
+        batch_size=job.recipe.eval_batch_size,
+        split=split,
+    )
+
+
+def test_images(recipe: Recipe) -> Images:
+    """The test split of the run's data set; read once."""
+    return _test_images(recipe.spec, recipe.data_dir)
+
+
+_test_images = functools.cache(lambda spec, data_dir: loading.load(spec, "test", data_dir))
+
+
 def finish(job: Job, made: Experiment, state: TrainState) -> None:
     """Evaluates the finished run, writes W/metrics.json and says where everything is."""
-    found = evaluate.test_metrics(job.config, made.model, state)
-    best = validation.best_state(job.workdir, jax.eval_shape(made.initial_state))
-    if best is not None:
-        step, best_model = best
-        at_best = evaluate.test_metrics(job.config, made.model, best_model)
-        found |= {f"best/{name}": value for name, value in at_best.items()}
-        found |= {"best/train/steps": step}
+    test, step = test_images(job.recipe), made.total_steps
+    found = _accuracy(job, _variables(state), test, "test")
+    records.merge_metrics(job.workdir, found, records.by_training(step))
+    if (chosen := best.read(job.workdir)) is not None:
+        variables = {k: chosen.state.get(k) or {} for k in ("params", "batch_stats")}
+        at_best = _accuracy(job, variables, test, "test")
+        at_best = {f"best/{name}": value for name, value in at_best.items()}
+        source = records.by_training(chosen.step, "best")
+        records.merge_metrics(job.workdir, at_best | {"best/train/steps": chosen.step}, source)
     speed = typical_speed(job.workdir / "train_metrics.jsonl")
-    found |= {"train/steps": made.total_steps, "train/images_per_second": speed}
-    records.merge_metrics(job.workdir, found)
-    report(job.config, job.workdir)
+    records.merge_metrics(
+        job.workdir,
+        {"train/steps": step, "train/images_per_second": speed},
+        records.by_training(step),
+    )
+    report(job.recipe, job.workdir)
 
 
-def is_evaluated(workdir: pathlib.Path, step: int) -> bool:
-    """Whether W/metrics.json holds the result of the run's last step."""
-    path = workdir / "metrics.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
-    return found.get("train/steps") == step and "test/accuracy" in found
+def is_evaluated(past: identity.Past, recipe: Recipe, workdir: pathlib.Path) -> bool:
+    """Whether the run asked for is at its end, and W/metrics.json holds its result."""
+    asked = past._replace(settings=recipe.settings)
+    if past.step != asked.total_steps(recipe.spec.num_train):
+        return False
+    found = records.read_json(workdir / "metrics.json")
+    return found.get("train/steps") == past.step and "test/accuracy" in found
 
 
-def report(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def report(recipe: Recipe, workdir: pathlib.Path) -> None:
     """Prints the result of a finished run."""
-    found = json.loads((workdir / "metrics.json").read_text())
-    images = found["train/steps"] * config.train.batch_size_label
+    found = records.read_json(workdir / "metrics.json")
+    images = found["train/steps"] * recipe.batch_size_label
     seconds = images / found["train/images_per_second"]
     print(
         f"test accuracy {found['test/accuracy']:.2%}, nll {found['test/nll']:.3f} nats; "

@@ -16,11 +16,12 @@ class Watch:
 
     Args:
       steps_per_epoch: of the labelled stream.
+      first_spread: of the run's first buffer images, as `spread` gives it: a run that goes on from
+        a collapsed buffer must not take that one for its measure.
     """
 
-    def __init__(self, steps_per_epoch: int) -> None:
-        self.steps_per_epoch = steps_per_epoch
-        self._spread: float | None = None
+    def __init__(self, steps_per_epoch: int, first_spread: float) -> None:
+        self.steps_per_epoch, self.first_spread = steps_per_epoch, first_spread
         self._best, self._low_epochs = 0.0, 0
         self._epoch: list[float] = []
         self._told: dict[str, int] = {}
@@ -39,14 +40,12 @@ class Watch:
 
     def buffer(self, step: int, images: np.ndarray) -> list[str]:
         """Warnings from buffer images [n, H, W, channels]."""
-        spread = float(images.std(axis=0).mean())
-        if self._spread is None:
-            self._spread = spread
-        if spread >= COLLAPSE * self._spread:
+        now = spread(images)
+        if now >= COLLAPSE * self.first_spread:
             return []
         message = (
-            f"the buffer's images are alike: their spread across slots is {spread:.3f}, it was "
-            f"{self._spread:.3f}: {SEE}#collapse"
+            f"the buffer's images are alike: their spread across slots is {now:.3f}, it was "
+            f"{self.first_spread:.3f}: {SEE}#collapse"
         )
         return self._once(step, "collapse", [message])
 
@@ -69,3 +68,8 @@ class Watch:
             return []
         self._told[kind] = epoch
         return found
+
+
+def spread(images: np.ndarray) -> float:
+    """Mean over pixels of the standard deviation across slots: [n, H, W, channels] -> 0 or more."""
+    return float(images.std(axis=0).mean())

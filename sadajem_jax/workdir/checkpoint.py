@@ -56,15 +56,16 @@ class Checkpoints:
     def __init__(
         self, folder: pathlib.Path, *, keep: int | None = None, read_only: bool = False
     ) -> None:
-        self.folder = folder.absolute()
+        self.folder, self._read_only = folder.absolute(), read_only
         options = ocp.CheckpointManagerOptions(
             max_to_keep=None if read_only else keep, create=not read_only, read_only=read_only
         )
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
     def steps(self) -> list[int]:
-        """Steps that have a checkpoint, ascending, as the folder stands now."""
-        self._manager.reload()
+        """Steps that have a checkpoint, ascending; read-only, as the folder stands now."""
+        if self._read_only:
+            self._manager.reload()
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, state: Any, **notes: Any) -> None:

@@ -2,7 +2,8 @@
 
 W/metrics.json               {name: value}, flat
 W/metrics_provenance.json    {name: checkpoint, step and settings behind it}
-W/evaluation.json            {piece: what was done, when, how fast; or why it could not be}
+W/evaluation.json            {piece: what was done, when, how fast; or why it could not be},
+                             and under "parts" the names of all parts there are
 W/figures/                   PNG or GIF, and beside each the arrays that it shows, as .npz
 """
 
@@ -13,13 +14,21 @@ import fcntl
 import io
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from sadajem_jax.evaluation.figure import Figure
+from sadajem_jax.console.errors import UserError
 from sadajem_jax.workdir import files
+from sadajem_jax.workdir.figure import Figure
+
+PARTS = "parts"  # the one entry of W/evaluation.json that is no piece
+# What a number's provenance repeats of its piece's record.
+BEHIND = (
+    *("checkpoint", "step", "checksum", "settings", "notes", "version"),
+    *("num_sgld_steps", "size", "prefix"),
+)
 
 
 class Records:
@@ -35,10 +44,14 @@ class Records:
         self.provenance = workdir / "metrics_provenance.json"
         self.pieces = workdir / "evaluation.json"
 
+    def piece(self, name: str) -> dict[str, Any]:
+        """The record of a piece; {} where there is none."""
+        return read_pieces(self.workdir).get(name, {})
+
     def has(self, name: str, record: dict[str, Any]) -> bool:
         """Whether a piece was done as `record` says, and all that it left is still there."""
-        old = read_json(self.pieces).get(name)
-        if old is None or "not_computed" in old or any(old.get(k) != record[k] for k in record):
+        old = self.piece(name)
+        if not old or "not_computed" in old or any(old.get(k) != record[k] for k in record):
             return False
         there, whence = read_json(self.metrics), read_json(self.provenance)
         shown = all((self.workdir / figure["file"]).exists() for figure in old["figures"])
@@ -49,19 +62,34 @@ class Records:
         self, name: str, record: dict[str, Any], numbers: dict[str, float], figures: list[Figure]
     ) -> None:
         """Replaces all that an earlier run of the piece left: no old number survives a failure."""
-        keys = ("checkpoint", "step", "checksum", "settings", "notes", "version")
-        source = {"part": name, **{key: record[key] for key in keys}}
+        source = {"part": name, **{key: record[key] for key in BEHIND if key in record}}
         with _locked(self.workdir):
             old = read_json(self.pieces)
             stale = old.get(name, {}).get("metrics", [])
             record["metrics"] = list(numbers)
-            record["figures"] = [self._write_figure(name, figure) for figure in figures]
+            prefix = record.get("prefix", "").replace("/", "_")
+            record["figures"] = [self._write_figure(prefix, figure) for figure in figures]
             _update(self.metrics, numbers, stale)
             _update(self.provenance, dict.fromkeys(numbers, source), stale)
             files.write_json_atomically(self.pieces, old | {name: record})
 
-    def _write_figure(self, name: str, figure: Figure) -> dict[str, str]:
-        prefix = name.split("/")[0] + "_" if name.startswith(("best/", "ema/")) else ""
+    def refresh(self, name: str, fields: dict[str, Any]) -> None:
+        """Puts fields on top of a piece's record, its numbers as they are."""
+        with _locked(self.workdir):
+            old = read_json(self.pieces)
+            if old[name] != old[name] | fields:
+                files.write_json_atomically(self.pieces, old | {name: old[name] | fields})
+
+    def name_parts(self, names: Sequence[str]) -> None:
+        """Records which parts there are, so that a reader knows what was never asked for."""
+        with _locked(self.workdir):
+            old = read_json(self.pieces)
+            if old.get(PARTS) != list(names):
+                files.write_json_atomically(
+                    self.pieces, {PARTS: list(names)} | old | {PARTS: list(names)}
+                )
+
+    def _write_figure(self, prefix: str, figure: Figure) -> dict[str, str]:
         path = pathlib.Path("figures") / f"{prefix}{figure.name}{figure.suffix}"
         arrays = io.BytesIO()
         np.savez_compressed(arrays, allow_pickle=False, **figure.arrays)
@@ -71,8 +99,34 @@ class Records:
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """A JSON object; {} where there is no file."""
-    return json.loads(path.read_text()) if path.exists() else {}
+    """A JSON object; {} where there is no file.
+
+    Raises:
+      UserError: if it is damaged.
+    """
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:  # not UTF-8 is one too
+        found = f"something else ({error})"
+    if isinstance(found, dict):
+        return found
+    raise UserError(
+        f"{path}: expected a JSON object, found {str(found)[:80]!r}; restore the file, or move it "
+        f"away and evaluate again"
+    )
+
+
+def read_pieces(workdir: pathlib.Path) -> dict[str, dict[str, Any]]:
+    """The records of W/evaluation.json, piece by piece."""
+    found = read_json(workdir / "evaluation.json")
+    return {name: record for name, record in found.items() if name != PARTS}
+
+
+def by_training(step: int, checkpoint: str = "last") -> dict[str, Any]:
+    """The provenance of a number that the training itself wrote, for `merge_metrics`."""
+    return {"part": "training", "checkpoint": checkpoint, "step": step}
 
 
 def _update(path: pathlib.Path, new: dict[str, Any], stale: list[str]) -> dict[str, Any]:

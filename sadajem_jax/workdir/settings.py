@@ -89,6 +89,14 @@ def write(workdir: pathlib.Path, settings: Settings) -> None:
     files.write_text_atomically(workdir / "config.json", text)
 
 
+def mend(workdir: pathlib.Path, settings: Settings) -> None:
+    """Writes W/config.json anew where it is missing or damaged."""
+    try:
+        read(workdir)
+    except UserError:
+        write(workdir, settings)
+
+
 def identity(settings: Settings) -> Settings:
     """The fields that define a run's result."""
     return {

@@ -24,7 +24,7 @@ TABLE: list[tuple[list[str], list[str]]] = [
     (["--config={file}"], ["get_config"]),
     (["--config="], ["--config=FILE"]),
     ([DIGITS, "extra"], ["stray argument 'extra'"]),
-    ([DIGITS, "-h"], ["stray argument '-h'"]),
+    ([DIGITS, "-x"], ["stray argument '-x'"]),
     ([DIGITS, "--wokdir=x"], ["--wokdir", "did you mean workdir"]),
     ([DIGITS, "--workdir"], ["--workdir needs a value"]),
     ([DIGITS, DIGITS], ["--config is given twice"]),
@@ -71,6 +71,8 @@ TABLE: list[tuple[list[str], list[str]]] = [
     ([DIGITS, "--config.checkpoint.keep=2"], ["config.checkpoint.keep", "max_restarts"]),
     ([DIGITS, "--config.data.name=cifar"], ["config.data.name", "did you mean cifar10"]),
     ([DIGITS, "--config.data.val_size=1500"], ["config.data.val_size", "below 1,500"]),
+    ([DIGITS, "--config.data.flip=True"], ["config.data.flip must be False for digits"]),
+    ([DIGITS, "--config.train.num_epochs=2"], ["num_epochs is given", "num_steps=0"]),
     ([DIGITS, "--config.data.pad=8"], ["config.data.pad", "< 8"]),
     ([DIGITS, "--config.eval.only=accuracy,odd"], ["config.eval.only", "did you mean ood"]),
     ([DIGITS, "--config.eval.checkpoint=first"], ["config.eval.checkpoint", "last, best"]),
@@ -141,7 +143,7 @@ def test_fuzzed_overrides(
     begun = []
 
     def trace(job: train.Job) -> None:
-        made = experiment.build(job.config, job.images)
+        made = experiment.build(job.recipe, job.images)
         state = jax.eval_shape(made.initial_state)
         feed, _ = made.feeder.feed(0)
         after, _ = jax.eval_shape(made.step, state, feed, made.data, made.key)

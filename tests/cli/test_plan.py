@@ -10,31 +10,34 @@ import pytest
 import main
 from sadajem_jax.cli import config, plan
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.training import experiment, memory
+from sadajem_jax.training.experiment import Recipe
+
+
+def recipe(**fields: int) -> Recipe:
+    """CIFAR-10's with K = 5; fields by name, a double underscore for the dot."""
+    made = config.load("configs/cifar10.py")
+    given = {"sgld__num_steps": 5} | fields
+    config.override(made, {name.replace("__", "."): str(v) for name, v in given.items()})
+    return experiment.recipe(made)
 
 
 def test_paper_numbers() -> None:
     """WRN-28-10 has 36.5 M parameters; K = 5 takes 2,176 forwards, 25.9 TFLOP."""
-    settings = config.load("configs/cifar10.py")
-    config.override(settings, {"sgld.num_steps": "5"})
-    assert round(plan.parameters(settings) / 1e6, 1) == 36.5
-    assert plan.forwards(settings) == 2176
-    assert round(plan.step_tflop(settings), 1) == 25.9
+    assert round(memory.parameters(recipe()) / 1e6, 1) == 36.5
+    assert plan.forwards(recipe()) == 2176
+    assert round(plan.step_tflop(recipe()), 1) == 25.9
 
 
 def test_what_cannot_fit_is_refused_with_what_would(monkeypatch: pytest.MonkeyPatch) -> None:
     """The line names the largest batches; those are then let through, twice as large not."""
-    settings = config.load("configs/cifar10.py")
-    monkeypatch.setattr(plan, "device_memory", lambda: 6 * 2**30)
+    monkeypatch.setattr(memory, "device_memory", lambda: 6 * 2**30)
     with pytest.raises(UserError, match="largest batches") as refused:
-        plan.check_memory(settings)
+        memory.check(recipe())
     px, label = map(int, re.findall(r"batch_size_\w+=(\d+)", str(refused.value)))
-    config.override(settings, {"train.batch_size_px": str(px)})
-    config.override(settings, {"train.batch_size_label": str(label)})
-    plan.check_memory(settings)
-    config.override(settings, {"train.batch_size_px": str(2 * px)})
-    config.override(settings, {"train.batch_size_label": str(2 * label)})
+    memory.check(recipe(train__batch_size_px=px, train__batch_size_label=label))
     with pytest.raises(UserError):
-        plan.check_memory(settings)
+        memory.check(recipe(train__batch_size_px=2 * px, train__batch_size_label=2 * label))
 
 
 def test_mode_plan_prints_it_all(capsys: Any) -> None:

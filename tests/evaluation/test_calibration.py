@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
-import jax
 import numpy as np
 import pytest
 import scipy.special
 
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.evaluation import calibration
-from sadajem_jax.evaluation.figure import Figure
-from sadajem_jax.wide_resnet import WideResNet
+from sadajem_jax.workdir.figure import Figure
 from tests import places
 
 CLASSES = 5
@@ -82,6 +81,23 @@ def test_the_temperature_undoes_a_known_one(factor: float) -> None:
     assert found == pytest.approx(factor, rel=0.05)
 
 
+@pytest.mark.parametrize("validation", [None, planted(1, 400)])
+def test_where_all_is_right_there_is_no_temperature(validation: Any) -> None:
+    """No best T: neither it nor a scaled ECE is given, and a note says why; the rest is there."""
+    logits, labels = planted(0, 400)
+    if validation is not None:
+        validation = (validation[0], validation[0].argmax(axis=-1))
+    items = list(calibration.from_logits(logits, logits.argmax(axis=-1), 20, validation))
+    assert set(numbers(items)) == {
+        f"calibration/{name}" for name in ("ece", "ece_by_chance", "ece_unscaled")
+    }
+    assert any("No temperature" in item for item in items if isinstance(item, str))
+    for factor in (1, 1e5):  # also where the likelihood is flat, at its highest, to rounding
+        assert calibration.fit_temperature(factor * logits, logits.argmax(axis=-1)) is None
+    assert calibration.fit_temperature(-logits, logits.argmax(axis=-1)) is None  # T at its end
+    assert calibration.fit_temperature(logits, labels) is not None
+
+
 def test_temperature_is_judged_on_other_images_than_it_is_fitted_on() -> None:
     """The halves share no image; a validation set leaves the whole test set for judging."""
     fit, judge = calibration.halves(101)
@@ -98,7 +114,7 @@ def test_temperature_is_judged_on_other_images_than_it_is_fitted_on() -> None:
 
 def numbers(items: object) -> dict[str, float]:
     """The numbers among an evaluator's items."""
-    return dict(i for i in items if not isinstance(i, Figure))  # type: ignore[attr-defined]
+    return dict(i for i in items if isinstance(i, tuple) and not isinstance(i, Figure))  # type: ignore[attr-defined]
 
 
 def test_diagram_holds_what_it_draws() -> None:
@@ -114,10 +130,5 @@ def test_diagram_holds_what_it_draws() -> None:
 
 def test_logits_that_are_no_numbers_are_refused() -> None:
     """A model of NaN gives a line that says of how many images, not a NaN."""
-    model = WideResNet(10, 1, 10)
-    images = np.zeros((6, 8, 8, 1), np.uint8)
-    variables = model.init(jax.random.key(0), images[:1].astype(np.float32))
-    broken = jax.tree.map(lambda x: np.full(x.shape, np.nan, x.dtype), variables)
-    part = calibration.Calibration(model, batch_size=4, num_bins=20)
-    with pytest.raises(UserError, match="6 of 6 images are not finite"):
-        list(part(broken, images, np.zeros(6, int)))
+    with pytest.raises(UserError, match="6 of 6 images"):
+        list(calibration.from_logits(np.full((6, 10), np.nan), np.zeros(6, int), 20))

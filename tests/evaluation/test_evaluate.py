@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -14,14 +15,19 @@ import numpy as np
 import pytest
 
 import main
+import sadajem_jax
+from sadajem_jax import augment
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.cli import main as cli
-from sadajem_jax.console import progress as progress_lines
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.data import loading
+from sadajem_jax.data.loading import Images
 from sadajem_jax.data.specs import get_spec
-from sadajem_jax.evaluation import curves, evaluate
-from sadajem_jax.training import experiment
+from sadajem_jax.evaluation import accuracy, calibration, curves, ood, ood_sets, parts, passes
+from sadajem_jax.evaluation.passes import Passes
+from sadajem_jax.inference import scoring
+from sadajem_jax.inference.scoring import Outputs
+from sadajem_jax.wide_resnet import WideResNet
 from sadajem_jax.workdir import records
 from tests import models
 
@@ -87,12 +93,10 @@ def test_every_number_has_its_checkpoint_and_settings(evaluated: pathlib.Path) -
 
 def test_accuracy_is_that_of_the_network(evaluated: pathlib.Path) -> None:
     """test/accuracy and test/nll are what the restored network gives on the whole test set."""
-    config = cli.run_config(evaluated, {})
-    subject = evaluate.restore(config, evaluated)
+    model = sadajem_jax.load(evaluated)
     test = loading.load(get_spec("digits"), "test")
-    logits = np.asarray(
-        subject.network.apply(subject.model.variables, jnp.asarray(test.images) / 127.5 - 1)
-    )
+    x = jnp.asarray(test.images) / 127.5 - 1
+    logits = np.asarray(model.network.apply(model.variables, x))
     right = logits.argmax(axis=-1) == test.labels
     metrics = read(evaluated, "metrics.json")
     assert metrics["test/accuracy"] == pytest.approx(right.mean(), abs=1e-9)
@@ -102,7 +106,7 @@ def test_accuracy_is_that_of_the_network(evaluated: pathlib.Path) -> None:
 
 def test_figures_come_with_their_arrays(evaluated: pathlib.Path) -> None:
     """Beside every picture lies an .npz of what it shows; the page holds all pictures."""
-    pieces = read(evaluated, "evaluation.json")
+    pieces = records.read_pieces(evaluated)
     shown = [figure["file"] for record in pieces.values() for figure in record["figures"]]
     assert len(shown) == 4  # reliability, two sets, learning curves
     for name in shown:
@@ -117,7 +121,7 @@ def test_nothing_is_done_twice(fresh: pathlib.Path, capsys: pytest.CaptureFixtur
     before = read(fresh, "evaluation.json")
     assert run(fresh) == 0
     assert read(fresh, "evaluation.json") == before
-    assert capsys.readouterr().out.count("done before") == len(before) == 5
+    assert capsys.readouterr().out.count("done before") == 5
     assert run(fresh, eval__only="accuracy", eval__force="True") == 0
     assert "done before" not in capsys.readouterr().out
 
@@ -126,7 +130,10 @@ def test_nothing_is_done_twice(fresh: pathlib.Path, capsys: pytest.CaptureFixtur
     ("overrides", "again"),
     [
         ({"eval__num_bins": 15}, {"calibration"}),
-        ({"eval__checkpoint": "10"}, {"accuracy", "calibration", "ood/inverted_digits", "curves"}),
+        (
+            {"eval__checkpoint": "10"},
+            {f"step_10/{name}" for name in (*QUICK[:2], "ood/inverted_digits", "curves")},
+        ),
     ],
 )
 def test_other_settings_or_another_checkpoint_are_done(
@@ -136,7 +143,7 @@ def test_other_settings_or_another_checkpoint_are_done(
     before = read(fresh, "evaluation.json")
     assert run(fresh, eval__ood="inverted_digits", **overrides) == 0
     after = read(fresh, "evaluation.json")
-    assert {name for name in after if after[name] != before[name]} == again
+    assert {name for name in after if after[name] != before.get(name)} == again
 
 
 def test_numbers_that_another_wrote_are_not_taken_for_ours(fresh: pathlib.Path) -> None:
@@ -172,7 +179,7 @@ def test_a_fault_in_one_part_does_not_stop_the_others(
     def fail(*_: Any, **__: Any) -> float:
         raise ZeroDivisionError("a fault")
 
-    monkeypatch.setattr(evaluate.Calibration, "__call__", fail)
+    monkeypatch.setattr(calibration, "from_logits", fail)
     assert run(fresh, eval__force="True", eval__only="calibration,curves") == 1
     pieces = read(fresh, "evaluation.json")
     assert pieces["calibration"]["not_computed"] == "it failed: ZeroDivisionError: a fault"
@@ -185,8 +192,8 @@ def test_a_value_that_is_no_number_is_not_written(
 ) -> None:
     """A NaN makes a piece "not computed": metrics.json stays JSON that all can read."""
     nothing = lambda *_, **__: iter([("calibration/ece", float("nan"))])  # noqa: E731
-    monkeypatch.setattr(evaluate.Calibration, "__call__", nothing)
-    assert run(fresh, eval__force="True", eval__only="calibration") == 0
+    monkeypatch.setattr(calibration, "from_logits", nothing)
+    assert run(fresh, eval__force="True", eval__only="calibration") == 2
     assert "calibration/ece is nan" in read(fresh, "evaluation.json")["calibration"]["not_computed"]
     assert "NaN" not in (fresh / "metrics.json").read_text()
 
@@ -248,40 +255,220 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: pathlib.Path) -> None:
 def test_evaluation_is_in_float32(tmp_path: pathlib.Path) -> None:
     """A model trained in bfloat16 is evaluated in float32."""
     models.make_run(tmp_path, model__dtype="bfloat16")
-    subject = evaluate.restore(cli.run_config(tmp_path, {}), tmp_path)
-    assert subject.network.dtype == jnp.float32
+    model, images = sadajem_jax.load(tmp_path), loading.load(get_spec("digits"), "test").images
+    found = passes.outputs(model.network, model.variables, images, batch_size=99)
+    exact = model.network.clone(dtype=jnp.float32)
+    expected: Any = exact.apply(model.variables, augment.to_float(jnp.asarray(images)))
+    np.testing.assert_allclose(found.logits, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_light_is_compiled_once_and_looks_at_the_held_out_images() -> None:
-    """Numbers are val/* where images are held out; a second call makes no other program."""
-    config = models.settings(data__val_size=100)
-    network = experiment.network(config)
-    state = experiment.build(config, loading.load(get_spec("digits"), "train")).initial_state()
-    found = evaluate.light(config, network, state)
-    assert set(found) == {"val/accuracy", "val/nll"} and 0 <= found["val/accuracy"] <= 1
-    made = evaluate._accuracy_of.cache_info().misses
-    assert evaluate.light(config, network, state) == found
-    assert evaluate._accuracy_of.cache_info().misses == made
-    config = models.settings()
-    assert evaluate.light(config, network, state) == evaluate.test_metrics(config, network, state)
-
-
-def test_progress_counts_all_passes(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_an_older_step_has_names_of_its_own(
+    fresh: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Images of every pass are counted; the rate leaves the first batch, which compiles, out."""
-    clock = iter([0.0, 100.0, 101.0, 102.0, 103.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    progress = progress_lines.Progress("ood/x")
-    for done, total in ((10, 10), (20, 60), (40, 60), (60, 60)):
-        progress(done, total)
-    assert progress.images == 70 and progress.rate == 20
-    assert capsys.readouterr().out == "ood/x: 10 of 10\n"
+    """A step's numbers and figures stand beside the last's; the last by its number is the last."""
+    before, pictures = read(fresh, "metrics.json"), set(os.listdir(fresh / "figures"))
+    assert run(fresh, eval__checkpoint="10", eval__only="accuracy,calibration") == 0
+    after = read(fresh, "metrics.json")
+    assert {name: after[name] for name in before} == before
+    assert {"step_10/test/accuracy", "step_10/calibration/ece"} <= set(after) - set(before)
+    assert read(fresh, "metrics_provenance.json")["step_10/test/nll"]["step"] == 10
+    assert set(os.listdir(fresh / "figures")) - pictures >= {"step_10_reliability.png"}
+    capsys.readouterr()
+    assert run(fresh, eval__checkpoint="20") == 0
+    assert capsys.readouterr().out.count("done before") == 5
+
+
+def test_a_piece_says_what_it_is_of(evaluated: pathlib.Path) -> None:
+    """Records carry part, prefix, K, size, and of a set its label and place; parts are named."""
+    assert read(evaluated, "evaluation.json")["parts"] == list(parts.NAMES)
+    pieces = records.read_pieces(evaluated)
+    assert "parts" not in pieces and len(pieces) == 5
+    of_set, of_test = pieces["ood/uniform_noise"], pieces["calibration"]
+    assert (of_set["part"], of_set["label"], of_set["order"]) == ("ood", "uniform_noise", 1)
+    assert of_set["size"] == {"images": 297, "official": None}
+    assert of_test["size"] == {"images": 297, "official": 297} and "label" not in of_test
+    source = read(evaluated, "metrics_provenance.json")["test/nll"]
+    assert (source["num_sgld_steps"], source["prefix"]) == (2, "") and source["size"]
+    assert pieces["curves"]["size"] is None
+
+
+def test_sets_may_be_asked_for_in_another_order(fresh: pathlib.Path) -> None:
+    """The places change in the records, and no set is scored again."""
+    before = records.read_pieces(fresh)
+    assert run(fresh, eval__only="ood", eval__ood="uniform_noise,inverted_digits") == 0
+    after = records.read_pieces(fresh)
+    assert after["ood/uniform_noise"]["order"] == 0 == before["ood/inverted_digits"]["order"]
+    for name in after:
+        assert after[name]["finished"] == before[name]["finished"]
+
+
+def test_another_set_under_the_same_name_is_scored(
+    fresh: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file replaced by another is done again, the same bytes are not; one gone keeps its own."""
+    path = fresh / "faces.npz"
+    flags = {"eval__only": "ood", "eval__ood": str(path)}
+    for value, done_before in ((0, 0), (0, 1), (200, 0)):
+        np.savez(path, images=np.arange(value, value + 320, dtype=np.uint8).reshape(5, 8, 8, 1))
+        assert run(fresh, **flags) == 0
+        assert capsys.readouterr().out.count("done before") == done_before
+    before = read(fresh, "metrics.json")
+    path.unlink()
+    assert run(fresh, **flags) == 0
+    assert "not there to be compared" in capsys.readouterr().out
+    assert read(fresh, "metrics.json") == before
+
+
+def test_a_set_is_read_once(fresh: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its checksum and its scores come from one reading."""
+    real, asked = ood_sets.load, []
+
+    def load(name: str, *args: Any) -> Any:
+        asked.append(name)
+        return real(name, *args)
+
+    monkeypatch.setattr(ood_sets, "load", load)
+    assert run(fresh, eval__only="ood", eval__ood="photographs,uniform_noise") == 0
+    assert sorted(asked) == ["photographs", "uniform_noise"]
+
+
+@pytest.mark.parametrize(
+    ("only", "expected"),
+    [
+        ("accuracy,calibration,ood", [(297, True), (297, True), (297, True)]),
+        ("accuracy,calibration", [(297, False)]),
+        ("ood", [(297, True), (297, True), (297, True)]),
+    ],
+)
+def test_one_pass_over_the_test_set_serves_all(
+    trained: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    only: str,
+    expected: list[tuple[int, bool]],
+) -> None:
+    """All parts read one pass, with the gradient where detection asks for it; a set has its own."""
+    shutil.copytree(trained, tmp_path / "run")
+    real, made = passes.outputs, []
+
+    def outputs(network: Any, variables: Any, images: Any, **settings: Any) -> Any:
+        made.append((len(images), settings["gradient"]))
+        return real(network, variables, images, **settings)
+
+    monkeypatch.setattr(passes, "outputs", outputs)
+    assert run(tmp_path / "run", eval__only=only) == 0
+    assert made == expected
+    made.clear()
+    done = run(tmp_path / "run", eval__only=f"{only},accuracy,calibration")
+    assert done == 0 and all(not gradient for _, gradient in made)  # sets are done: none is taken
+
+
+def test_nothing_computed_is_exit_status_2(fresh: pathlib.Path) -> None:
+    """2 where all that was asked for has a reason against it; 0 as soon as one thing is there."""
+    missing = str(fresh / "nothing.npz")
+    assert run(fresh, eval__only="ood", eval__ood=missing) == 2
+    assert run(fresh, eval__only="ood", eval__ood=f"{missing},uniform_noise") == 0
+    assert run(fresh, eval__only="accuracy,ood", eval__ood=missing) == 0
+
+
+def test_a_damaged_best_model_is_one_line(
+    fresh: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What W/best holds and cannot be read is said in a line, without a traceback."""
+    config = read(fresh, "config.json")
+    config["data"]["val_size"], config["eval"]["every_epochs"] = 100, 1
+    (fresh / "config.json").write_text(json.dumps(config))
+    shutil.copytree(fresh / "checkpoints", fresh / "best")
+    assert run(fresh, eval__checkpoint="best") == 2
+    for path in (fresh / "best").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"torn")
+    capsys.readouterr()
+    assert run(fresh, eval__checkpoint="best") == 2
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error")]
+    assert "keeps no readable best model" in line
+
+
+@pytest.mark.parametrize("name", ["evaluation.json", "metrics.json", "metrics_provenance.json"])
+def test_a_damaged_record_is_one_line(
+    fresh: pathlib.Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """A torn JSON file of W is named in a line, with what to do."""
+    (fresh / name).write_text((fresh / name).read_text()[:40])
+    assert run(fresh) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"{name}: expected a JSON object" in line and "move it away" in line
+
+
+def test_a_trainings_own_numbers_say_so(tmp_path: pathlib.Path) -> None:
+    """Merged with a source, each number's provenance is the training, its checkpoint and step."""
+    records.merge_metrics(tmp_path, {"test/nll": 1.0}, records.by_training(40))
+    expected = {"part": "training", "checkpoint": "last", "step": 40}
+    assert read(tmp_path, "metrics_provenance.json") == {"test/nll": expected}
+
+
+def test_parts_need_a_model_alone() -> None:
+    """Accuracy, calibration and detection of somebody's own model and images, without any W."""
+    model, means = models.bells()
+    images = np.rint((means + 1) * 127.5).astype(np.uint8)
+    mine = Passes(model, lambda: Images(images, np.arange(10)), batch_size=50)
+    assert dict(accuracy.from_logits(mine.on_test().logits, mine.test.labels))["test/accuracy"] == 1
+    numbers = list(calibration.from_logits(mine.on_test().logits, mine.test.labels, 20))
+    assert numbers[0][0] == "calibration/ece"
+    inside = ood.scores(mine.on_test(gradient=True))
+    outside = ood.scores(mine.on(255 - images, gradient=True))
+    found = dict(item for item in ood.compare("mine", inside, outside) if len(item) == 2)
+    assert 0 <= found["ood/mine/approx_mass/auroc"] <= 1
+
+
+def test_a_models_scores_are_the_evaluations(evaluated: pathlib.Path) -> None:
+    """`ood_score` of the same bytes is what detection takes, to the rounding of the programs."""
+    model, images = sadajem_jax.load(evaluated), loading.load(get_spec("digits"), "test").images
+    found = passes.outputs(
+        model.network, model.variables, images, batch_size=4 * model.batch_size, gradient=True
+    )
+    assert np.abs(found.logits - model.logits(images)).max() < 1e-6 * np.abs(found.logits).max()
+    exact = Outputs(model.logits(images))
+    for kind, values in ood.scores(found).items():
+        np.testing.assert_allclose(model.ood_score(images, kind), values, rtol=2e-6)
+        if kind not in scoring.GRADIENT_KINDS:
+            np.testing.assert_array_equal(model.ood_score(images, kind), scoring.KINDS[kind](exact))
+
+
+def test_accuracy_is_compiled_once_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other images, variables and splits trace no other program; names carry the split."""
+    traces: list[int] = []
+    real = scoring.logits
+
+    def traced(*args: Any) -> Any:
+        traces.append(1)
+        return real(*args)
+
+    monkeypatch.setattr(scoring, "logits", traced)
+    network, test = WideResNet(10, 1, 10), loading.load(get_spec("digits"), "test")
+    variables = [network.init(jax.random.key(i), jnp.zeros((1, 8, 8, 1))) for i in (0, 1)]
+    first = accuracy.evaluate(network, variables[0], *test, batch_size=49)
+    assert set(first) == {"test/accuracy", "test/nll"} and 0 <= first["test/accuracy"] <= 1
+    made = len(traces)
+    found = accuracy.evaluate(
+        network, variables[1], test.images[:90], test.labels[:90], batch_size=49, split="val"
+    )
+    assert set(found) == {"val/accuracy", "val/nll"} and found["val/nll"] != first["test/nll"]
+    assert len(traces) == made >= 1
 
 
 def test_curves_need_a_log(fresh: pathlib.Path) -> None:
     """A run without a log has no curves, and the reason says so."""
     (fresh / "train_metrics.jsonl").unlink()
     assert curves.read_log(fresh / "train_metrics.jsonl") == []
-    assert run(fresh, eval__only="curves") == 0
+    assert run(fresh, eval__only="curves") == 2
     assert "no line yet" in read(fresh, "evaluation.json")["curves"]["not_computed"]
+
+
+def test_a_damaged_log_stops_no_other_part(fresh: pathlib.Path) -> None:
+    """A line of the training log that is no JSON is the curves' reason; the rest is done."""
+    (fresh / "train_metrics.jsonl").write_text('{"step": 1\n{"step": 2}\n')
+    assert run(fresh, eval__only="accuracy,curves", eval__force="True") == 0
+    pieces = records.read_pieces(fresh)
+    assert "line 1: expected JSON" in pieces["curves"]["not_computed"]
+    assert "not_computed" not in pieces["accuracy"]

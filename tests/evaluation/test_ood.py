@@ -16,10 +16,10 @@ from PIL import Image
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.data import loading
 from sadajem_jax.data.specs import DataError, get_spec
-from sadajem_jax.evaluation import ood, ood_sets
-from sadajem_jax.evaluation.figure import Figure
+from sadajem_jax.evaluation import ood, ood_sets, passes
 from sadajem_jax.inference import torch_checkpoint
 from sadajem_jax.wide_resnet import WideResNet
+from sadajem_jax.workdir.figure import Figure
 from tests import places
 
 RNG = np.random.default_rng(0)
@@ -46,7 +46,7 @@ def test_scores_are_the_released_density_and_gradient(path: pathlib.Path | None)
     state = {k.removeprefix("init/"): v for k, v in arrays.items() if k.startswith("init/")}
     variables = jax.tree.map(jnp.float32, torch_checkpoint.from_state_dict(state))
     images = (np.moveaxis(arrays["eval/x"], 1, -1) + 1) * 127.5
-    found = ood.Scores(model, batch_size=3)(variables, images)
+    found = ood.scores(passes.outputs(model, variables, images, batch_size=12, gradient=True))
     norms = np.sqrt((arrays["eval/score"] ** 2).sum(axis=(1, 2, 3)))
     np.testing.assert_allclose(found["log_density"], arrays["eval/lse"], rtol=1e-4)
     np.testing.assert_allclose(found["approx_mass"], -norms, rtol=1e-3)
@@ -59,8 +59,9 @@ def test_scores_that_are_no_numbers_are_refused() -> None:
     model, images = WideResNet(10, 1, 10), np.zeros((5, 8, 8, 1), np.uint8)
     variables = model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
     broken = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), variables)
-    with pytest.raises(UserError, match="log_density of 5 of 5 images is not finite"):
-        ood.Scores(model, batch_size=2)(broken, images)
+    found = passes.outputs(model, broken, images, batch_size=8, gradient=True)
+    with pytest.raises(UserError, match="not finite: log_density of 5 of 5 images"):
+        ood.scores(found)
 
 
 def test_a_perfect_score_separates_perfectly() -> None:
@@ -108,9 +109,9 @@ def test_comparison_names_and_figure() -> None:
 
 def test_photographs_and_inverted_digits_have_the_digits_shape() -> None:
     """The digits' own sets need no download, and are neither constant nor digits."""
-    photographs = ood_sets.load("photographs", "digits", 297)
+    photographs = ood_sets.load("photographs", get_spec("digits"), 297)
     assert photographs.images.shape == (520, 8, 8, 1) and photographs.images.std() > 30
-    inverted = ood_sets.load("inverted_digits", "digits", 297)
+    inverted = ood_sets.load("inverted_digits", get_spec("digits"), 297)
     np.testing.assert_array_equal(
         255 - inverted.images, loading.load(get_spec("digits"), "test").images
     )
@@ -118,11 +119,11 @@ def test_photographs_and_inverted_digits_have_the_digits_shape() -> None:
 
 def test_noise_has_the_law_it_is_named_after() -> None:
     """Uniform noise takes every level alike; Gaussian noise has deviation 0.5 before its clip."""
-    uniform = ood_sets.load("uniform_noise", "cifar10", 200).images
+    uniform = ood_sets.load("uniform_noise", get_spec("cifar10"), 200).images
     counts = np.bincount(uniform.ravel(), minlength=256)
     assert uniform.shape == (200, 32, 32, 3)
     assert ((counts - counts.mean()) ** 2 / counts.mean()).sum() < 255 + 5 * np.sqrt(2 * 255)
-    gaussian = ood_sets.load("gaussian_noise", "cifar10", 200).images / 127.5 - 1
+    gaussian = ood_sets.load("gaussian_noise", get_spec("cifar10"), 200).images / 127.5 - 1
     inside = np.abs(gaussian) < 0.98
     assert inside.mean() == pytest.approx(0.95, abs=0.003)  # P(|N| < 0.98 / 0.5)
     assert np.median(np.abs(gaussian)) == pytest.approx(0.5 * 0.6745, abs=0.01)
@@ -136,7 +137,7 @@ def test_interpolated_images_are_means_of_two() -> None:
     pairs = (images[:, None].astype(np.float32) + images[None]) / 2
     apart = np.abs(found[:, None, None] - pairs).max(axis=(-1, -2, -3))
     assert ((apart == 0).any(axis=(1, 2))).all() and (found % 1 == 0.5).any()
-    assert ood_sets.load("digits_interpolated", "digits", 0).images.dtype == np.float32
+    assert ood_sets.load("digits_interpolated", get_spec("digits"), 0).images.dtype == np.float32
 
 
 def test_an_image_is_cut_to_its_centre_and_resized() -> None:
@@ -160,9 +161,26 @@ def test_folders_and_npz_files_are_sets(tmp_path: pathlib.Path) -> None:
     np.savez(tmp_path / "drawn.npz", images=images, labels=np.arange(3))
     np.savez(tmp_path / "floats.npz", x=(images / 127.5 - 1).astype(np.float32))
     for name in ("faces", "drawn.npz", "floats.npz"):
-        found = ood_sets.load(f"{tmp_path}/{name}", "digits", 0)
+        found = ood_sets.load(f"{tmp_path}/{name}", get_spec("digits"), 0)
         np.testing.assert_array_equal(found.images, images)
         assert found.label == name.removesuffix(".npz") and "3 images" in found.note
+
+
+def test_floats_of_another_range_are_doubted(tmp_path: pathlib.Path) -> None:
+    """Floats none of which is below 0 are taken, with a warning; those below 0 without one."""
+    for low, is_doubted in ((0, True), (-1, False)):
+        np.savez(tmp_path / "x.npz", images=RNG.uniform(low, 1, (3, 8, 8, 1)))
+        note = ood_sets.load(f"{tmp_path}/x.npz", get_spec("digits"), 0).note
+        assert ("warning: floats in [-1, 1] are expected" in note) == is_doubted
+
+
+def test_a_sets_checksum_is_of_its_images() -> None:
+    """The same images have the same checksum, others another; the official size is known."""
+    one, other = (ood_sets.load("uniform_noise", get_spec("digits"), n) for n in (9, 10))
+    assert one.checksum == ood_sets.load("uniform_noise", get_spec("digits"), 9).checksum
+    assert one.checksum != other.checksum and one.official is None
+    for name in ("digits", "digits_interpolated"):
+        assert ood_sets.load(name, get_spec("digits"), 0).official == 297
 
 
 class Faces(tfds.core.GeneratorBasedBuilder):
@@ -187,7 +205,7 @@ class Faces(tfds.core.GeneratorBasedBuilder):
 def test_any_prepared_data_set_can_be_listed(tmp_path: pathlib.Path) -> None:
     """A set that this program cannot prepare is read where it lies prepared, labels or none."""
     Faces(data_dir=tmp_path, file_format="array_record").download_and_prepare()
-    found = ood_sets.load("celeb_a", "cifar10", 0, str(tmp_path))
+    found = ood_sets.load("celeb_a", get_spec("cifar10"), 0, str(tmp_path))
     assert sorted(found.images[:, 0, 0, 0].tolist()) == [0, 40, 80, 120]
     assert found.note.endswith("of celeb_a; the centred square of each, resized to 32x32")
 
@@ -200,16 +218,22 @@ def test_any_prepared_data_set_can_be_listed(tmp_path: pathlib.Path) -> None:
         ("{}/wrong.npz", r"found int64 \[3\]"),
         ("{}/empty", "expected image files .*, found none"),
         ("{}/bad", "b.png: this image cannot be read"),
+        ("{}/missing", "missing: expected a folder of images or an .npz file, found nothing"),
+        ("{}/bad/b.png", "found a file of another kind"),
+        ("{}/bytes.npz", r"expected floats in \[-1, 1\], found 0 to 255"),
+        ("{}/nan.npz", "found nan to nan"),
     ],
 )
 def test_what_cannot_be_had_is_one_line(tmp_path: pathlib.Path, name: str, match: str) -> None:
     """A set that is not there, or is no images, raises a DataError of a line that names it."""
     np.savez(tmp_path / "wrong.npz", images=np.arange(3))
+    np.savez(tmp_path / "bytes.npz", images=np.linspace(0, 255, 64).reshape(1, 8, 8, 1))
+    np.savez(tmp_path / "nan.npz", images=np.full((1, 8, 8, 1), np.nan))
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "b.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=match) as caught:
-        ood_sets.load(name.format(tmp_path), "digits", 0, str(tmp_path))
+        ood_sets.load(name.format(tmp_path), get_spec("digits"), 0, str(tmp_path))
     assert "\n" not in str(caught.value)
 
 

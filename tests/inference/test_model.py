@@ -6,6 +6,9 @@ import functools
 import itertools
 import json
 import pathlib
+import shutil
+import subprocess
+import sys
 from typing import Any
 
 import jax
@@ -16,17 +19,18 @@ import pytest
 from scipy.special import logsumexp, softmax
 
 import sadajem_jax
-from sadajem_jax import energy, sgld, train_step
+from sadajem_jax import augment, energy, informative_init, sgld
+from sadajem_jax.batch_norm import forward
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.data import loading
 from sadajem_jax.data.specs import get_spec
 from sadajem_jax.inference import generate
 from sadajem_jax.inference import model as models_module
+from sadajem_jax.inference.images import as_float
 from sadajem_jax.inference.model import Model
 from sadajem_jax.randomness import row_keys
-from sadajem_jax.train_step import Dataset
-from sadajem_jax.training import experiment
-from tests import models
+from sadajem_jax.workdir.checkpoint import Checkpoints
+from tests import models, places
 
 KEY = jax.random.key(7)
 
@@ -127,7 +131,78 @@ def test_load_knows_a_chain_doubled_after_a_divergence(
     assert sadajem_jax.load(tmp_path).length() == 12
 
 
+def test_load_runs_no_config_and_needs_no_training_code(workdir: pathlib.Path) -> None:
+    """A model is had without the command line, the trainer, or a config file being imported."""
+    code = (
+        "import sys, sadajem_jax; sadajem_jax.load(sys.argv[1]).length(); "
+        "print([m for m in sys.modules if m.startswith(('configs', 'ml_collections', "
+        "'sadajem_jax.cli', 'sadajem_jax.training', 'sadajem_jax.evaluation'))])"
+    )
+    command = [sys.executable, "-c", code, str(workdir)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=places.ROOT)
+    assert out.stdout.strip() == "[]"
+
+
+def test_data_may_have_moved_since_the_training(
+    workdir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training images are read where `data_dir` says, when first needed, and once."""
+    real, asked = loading.load, []
+
+    def read(spec: Any, split: str, data_dir: str | None) -> Any:
+        asked.append((split, data_dir))
+        return real(spec, split)
+
+    monkeypatch.setattr(loading, "load", read)
+    moved = sadajem_jax.load(workdir, data_dir="elsewhere")
+    assert asked == []
+    moved.sample(KEY, 1, num_steps=0)
+    moved.sample(KEY, 1, num_steps=0)
+    assert len(moved.training_images.labels) == 1500 and asked == [("train", "elsewhere")]
+
+
+def test_a_checkpoint_deleted_meanwhile_is_one_line(
+    workdir: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step that goes between the listing and the reading is said to be gone."""
+    shutil.copytree(workdir, tmp_path / "run")
+    real = Checkpoints.read
+
+    def read(self: Checkpoints, step: int) -> Any:
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / str(step))
+        return real(self, step)
+
+    monkeypatch.setattr(Checkpoints, "read", read)
+    with pytest.raises(UserError, match=r"checkpoint 0 is gone.*there are 5") as found:
+        sadajem_jax.load(tmp_path / "run", 0)
+    assert "\n" not in str(found.value)
+
+
+def test_a_group_is_what_training_normalised_together(
+    tmp_path: pathlib.Path, images: np.ndarray
+) -> None:
+    """With micro-batches a chain shares its batch norm with its part of the batch alone."""
+    models.make_run(tmp_path, train__micro_batches=2)
+    halved = sadajem_jax.load(tmp_path)
+    assert halved.group_size == 4
+    one, other = images[:8].copy(), images[:8].copy()
+    other[-1] = 255 - other[-1]
+    a, b = (halved.refine(KEY, x, 2) for x in (one, other))
+    np.testing.assert_array_equal(a[:4], b[:4])
+    assert np.abs(a[4:7] - b[4:7]).max() > 1e-5
+
+
 # Reading images
+
+
+def test_bytes_become_the_floats_of_training() -> None:
+    """On the host, on the device and compiled, all 256 levels have the same bits."""
+    levels = np.arange(256, dtype=np.uint8)
+    expected = np.asarray(augment.to_float(jnp.asarray(levels)))
+    np.testing.assert_array_equal(as_float(levels), expected)
+    for given in (levels, levels.astype(np.float32)):
+        np.testing.assert_array_equal(jax.jit(augment.to_float)(given), expected)
+    assert expected[0] == -1 and expected[-1] == 1
 
 
 def test_a_row_does_not_depend_on_its_batch(model: Model, images: np.ndarray) -> None:
@@ -143,7 +218,7 @@ def test_a_row_does_not_depend_on_its_batch(model: Model, images: np.ndarray) ->
 def test_padding_changes_nothing(model: Model, images: np.ndarray, count: int) -> None:
     """Any number of rows gives what the bare network gives for them."""
     x = images[:count]
-    expected: Any = model.network.apply(model.variables, jnp.asarray(generate.as_float(x)))
+    expected: Any = model.network.apply(model.variables, jnp.asarray(as_float(x)))
     assert model.logits(x).shape == (count, 10)
     np.testing.assert_allclose(model.logits(x), expected, rtol=1e-4, atol=1e-5)
     assert model.score(x).shape == x.shape
@@ -151,19 +226,19 @@ def test_padding_changes_nothing(model: Model, images: np.ndarray, count: int) -
 
 def test_programs_are_compiled_once(model: Model, images: np.ndarray) -> None:
     """Batches of any size, uint8 or float, share one compiled program."""
-    program: Any = models_module._outputs
+    program: Any = models_module._logits
     model.logits(images[:1])
     before = program._cache_size()
     for count in (1, 3, 7):
         model.logits(images[:count])
-        model.log_density(generate.as_float(images[:count]).astype(np.float64))
+        model.log_density(as_float(images[:count]).astype(np.float64))
     assert program._cache_size() == before
 
 
 def test_bytes_and_floats_agree(model: Model, images: np.ndarray) -> None:
     """An image as uint8, as floats of any width and as a JAX array is the same image."""
     expected = model.logits(images)
-    np.testing.assert_array_equal(model.logits(images.astype(np.float32) / 127.5 - 1), expected)
+    np.testing.assert_array_equal(model.logits(as_float(images)), expected)
     np.testing.assert_allclose(model.logits(images / 127.5 - 1), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(model.logits(jnp.asarray(images)), expected)
     assert model.logits(np.zeros((1, 8, 8, 1), ml_dtypes.bfloat16)).shape == (1, 10)
@@ -205,7 +280,7 @@ def test_classes_and_densities_are_those_of_the_logits(model: Model, images: np.
 
 def test_the_score_is_the_slope_of_the_density(model: Model, images: np.ndarray) -> None:
     """Finite differences of log_density along each image's score give its norm."""
-    x = generate.as_float(images[:8]) * np.float32(0.9)
+    x = as_float(images[:8]) * np.float32(0.9)
     score = model.score(x)
     norm = np.linalg.norm(score.reshape(8, -1), axis=1)
     step = np.float32(2e-3) * score / norm[:, None, None, None]
@@ -239,7 +314,7 @@ def test_an_unknown_ood_score_is_refused(model: Model, images: np.ndarray) -> No
 def test_a_bfloat16_network_is_read_in_float32(model: Model, images: np.ndarray) -> None:
     """Evaluation does not depend on the precision of the training."""
     config = models.settings(model__dtype="bfloat16")
-    half = Model(config, experiment.network(config), model.variables, model.buffer, batch_size=4)
+    half = models.model_of(config, model.variables, model.buffer, batch_size=4)
     np.testing.assert_array_equal(half.logits(images), model.logits(images))
 
 
@@ -250,18 +325,17 @@ def by_hand(model: Model, num_steps: int) -> jax.Array:
     """The first group of `sample`, from the public parts alone."""
     start_key, noise_key = jax.random.split(KEY)
     images, labels = loading.load(get_spec("digits"), "train")
-    on_device = Dataset(jnp.asarray(images), jnp.asarray(labels))
-    starts = experiment.chain_starts(model.config, on_device, labels)
+    starts = informative_init.informative(jnp.asarray(images), labels, 10)
 
     def log_density(x: jax.Array) -> tuple[jax.Array, None]:
-        logits, _ = train_step.forward(model.network, model.variables, x)
+        logits, _ = forward(model.network, model.variables, x)
         return energy.log_density(logits), None
 
     return sgld.sample(
         row_keys(noise_key, 8),
         starts.fresh(row_keys(start_key, 8), 8),
         log_density,
-        experiment.kernel(model.config),
+        model.generator.kernel,
         num_steps=num_steps,
         unroll=True,
     )[0]
@@ -270,9 +344,7 @@ def by_hand(model: Model, num_steps: int) -> jax.Array:
 def noisy(model: Model, num_sgld_steps: int = 2) -> Model:
     """The same network with noise in its kernel, and another K."""
     config = models.settings(sgld__noise_std=0.05)
-    return Model(
-        config, model.network, model.variables, model.buffer, num_sgld_steps=num_sgld_steps
-    )
+    return models.model_of(config, model.variables, model.buffer, num_sgld_steps=num_sgld_steps)
 
 
 @pytest.mark.parametrize("num_steps", [0, 2, 5])
@@ -293,7 +365,7 @@ def test_the_cut_into_blocks_changes_nothing(model: Model) -> None:
 def test_chains_live_as_long_as_buffer_rows(model: Model) -> None:
     """Without num_steps a chain has K / reinit_prob steps; rows that never end need a number."""
     np.testing.assert_array_equal(model.sample(KEY, 2), model.sample(KEY, 2, num_steps=4))
-    endless = Model(models.settings(buffer__reinit_prob=0.0), model.network, {}, model.buffer)
+    endless = models.model_of(models.settings(buffer__reinit_prob=0.0), {}, model.buffer)
     with pytest.raises(ValueError, match="give num_steps"):
         endless.sample(KEY, 2)
 
@@ -320,7 +392,7 @@ def test_rows_are_coupled_in_training_mode_only(model: Model, images: np.ndarray
 
 def test_refine_fills_up_with_buffer_rows(model: Model, images: np.ndarray) -> None:
     """A short group depends on the buffer, a whole one does not."""
-    other = Model(model.config, model.network, model.variables, -model.buffer)
+    other = models.model_of(models.settings(), model.variables, -model.buffer)
     for count, depends in ((3, True), (8, False)):
         a, b = (m.refine(KEY, images[:count], 2) for m in (model, other))
         assert a.shape == (count, 8, 8, 1)
@@ -332,9 +404,9 @@ def test_refining_raises_the_density(model: Model, images: np.ndarray, batch_nor
     """Without noise images end, on average, where the density is higher, inside [-1, 1]."""
     refined = model.refine(KEY, images[:16], 4, batch_norm=batch_norm)
     assert refined.dtype == np.float32 and np.abs(refined).max() <= 1
-    chains = generate.Chains(model.network, experiment.kernel(model.config), 2, batch_norm)
+    chains = generate.Chains(model.network, model.generator.kernel, 2, batch_norm)
     density = chains.log_density(model.variables, jnp.full(16, generate.NO_LABEL))
-    start = generate.as_float(images[:16])
+    start = as_float(images[:16])
     assert density(jnp.asarray(refined))[0].mean() > density(jnp.asarray(start))[0].mean() + 1e-3
 
 
@@ -356,7 +428,7 @@ def test_a_class_starts_from_its_own_gaussian(model: Model) -> None:
     images, labels = loading.load(get_spec("digits"), "train")
     for c in (0, 7):
         starts = model.starts(row_keys(KEY, 200), np.full(200, c))
-        mean = generate.as_float(images[labels == c]).mean(axis=0)
+        mean = as_float(images[labels == c]).mean(axis=0)
         assert np.abs(starts.mean(axis=0) - mean).mean() < 0.06  # clipping moves it a little
 
 
@@ -389,9 +461,10 @@ def test_what_is_no_chain_is_refused(model: Model) -> None:
         model.sample(KEY, 1, num_steps=1, batch_norm="test")
 
 
-def test_progress_rises_to_one(model: Model) -> None:
-    """The share done is told after every block, rising, 1 at the end."""
-    shares: list[float] = []
-    model.sample(KEY, 9, num_steps=5, progress=shares.append)
-    assert len(shares) == 6 and shares[-1] == 1
-    assert all(a < b for a, b in itertools.pairwise(shares))
+def test_progress_rises_to_the_end(model: Model) -> None:
+    """What is done is told after every block, rising, all of it at the end."""
+    told: list[tuple[int, int]] = []
+    model.sample(KEY, 9, num_steps=5, progress=lambda *pair: told.append(pair))
+    assert len(told) == 6 and {total for _, total in told} == {16 * 5}
+    assert told[-1] == (80, 80)
+    assert all(a < b for a, b in itertools.pairwise(told))

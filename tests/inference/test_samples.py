@@ -15,10 +15,11 @@ from sadajem_jax.cli import main as cli
 from sadajem_jax.data import loading
 from sadajem_jax.data.specs import get_spec
 from sadajem_jax.evaluation import samples
-from sadajem_jax.evaluation.figure import Figure
-from sadajem_jax.inference import generate, pictures
-from sadajem_jax.inference import sample as sample_mode
-from sadajem_jax.inference.model import Model, load
+from sadajem_jax.inference import pictures
+from sadajem_jax.inference.images import as_float
+from sadajem_jax.inference.load import load
+from sadajem_jax.inference.model import Model
+from sadajem_jax.workdir.figure import Figure
 from tests import models
 
 KEY = jax.random.key(3)
@@ -36,7 +37,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def planted() -> tuple[Model, np.ndarray]:
     """A model of known class means, a training image among its buffer's rows."""
     model, means = models.bells(sgld__step_size=0.5)
-    model.buffer[17] = generate.as_float(loading.load(get_spec("digits"), "train").images[123])
+    model.buffer[17] = as_float(loading.load(get_spec("digits"), "train").images[123])
     return model, means
 
 
@@ -165,6 +166,18 @@ def test_nearest_is_exact_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None
         )
 
 
+def test_every_long_pass_is_told(planted: tuple[Model, np.ndarray]) -> None:
+    """Buffer, new chains, those of classes, the film and the neighbours each come to their end."""
+    ended: list[int] = []
+
+    def note(done: int, total: int) -> None:
+        ended.extend([total] * (done == total))
+
+    list(samples.evaluate(planted[0], KEY, num_steps=4, progress=note))
+    chains = 104 * 4  # whole groups of 8
+    assert ended[:4] == [40, chains, chains, 4] and len(ended) == 4 + 3
+
+
 # --mode=sample
 
 
@@ -194,6 +207,23 @@ def test_fresh_images_are_exported(workdir: pathlib.Path, tmp_path: pathlib.Path
         assert written["images"].dtype == np.uint8 and written["images"].shape == (3, 8, 8, 1)
         labels = load(workdir).predict(written["images"]) if expected is None else expected
         np.testing.assert_array_equal(written["labels"], labels)
+
+
+def test_sampling_may_name_where_the_data_is(
+    workdir: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--config.data.data_dir reaches the reading of the training images."""
+    asked: list[str | None] = []
+    real = loading.load
+
+    def read(spec: Any, split: str, data_dir: str | None) -> Any:
+        asked.append(data_dir)
+        return real(spec, split)
+
+    monkeypatch.setattr(loading, "load", read)
+    flags = ["--source=fresh", "--n=1", "--config.data.data_dir=sets"]
+    assert run(workdir, *flags, f"--out={tmp_path / 'x.npz'}") == 0
+    assert asked == ["sets"]
 
 
 @pytest.mark.parametrize(
@@ -234,15 +264,3 @@ def test_flags_of_sampling_are_refused_elsewhere(capsys: pytest.CaptureFixture[s
     assert "--n belongs to --mode=sample" in capsys.readouterr().err
     assert cli.run(["--mode=sample", "--out=x.npz"]) == 2
     assert "needs --workdir" in capsys.readouterr().err
-
-
-def test_progress_speaks_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long work says how far it is and what is left; short work says nothing."""
-    now = [0.0]
-    monkeypatch.setattr(sample_mode.time, "monotonic", lambda: now[0])
-    lines: list[str] = []
-    progress = sample_mode.Progress("sampling", lines.append)
-    for seconds, share in ((1, 0.01), (10, 0.1), (15, 0.15), (30, 0.3)):
-        now[0] = float(seconds)
-        progress(share)
-    assert lines == ["sampling: 10%, 1 min 30 s left", "sampling: 30%, 1 min 10 s left"]

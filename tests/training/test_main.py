@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
+import shutil
+import signal
+import time
 from typing import Any
 
 import numpy as np
@@ -11,18 +15,25 @@ import pytest
 from PIL import Image
 
 import main
-from sadajem_jax.training import divergence, validation
+from sadajem_jax.training import divergence, run_log, train
+from sadajem_jax.workdir import restarts
+from sadajem_jax.workdir.checkpoint import Checkpoints
+from sadajem_jax.workdir.restarts import Retries
 from tests import runs
+
+LIKE_FINISHED = {
+    "data__val_size": 100,
+    "eval__every_epochs": 1,
+    "train__ema_decay": 0.9,
+    "train__num_steps": 90,
+}
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The workdir of a finished tiny run, with validation and averages."""
     workdir = tmp_path_factory.mktemp("run")
-    argv = runs.command(
-        workdir, data__val_size=100, eval__every_epochs=1, train__ema_decay=0.9, train__num_steps=90
-    )
-    assert main.main(argv) == 0
+    assert main.main(runs.command(workdir, **LIKE_FINISHED)) == 0
     return workdir
 
 
@@ -58,7 +69,7 @@ def test_best_is_the_best_on_validation(finished: pathlib.Path) -> None:
 def test_average_follows_the_parameters(finished: pathlib.Path) -> None:
     """The averaged model differs from the last one, and lies near it."""
     state = runs.final_state(finished)
-    last, mean = state.params["conv1"]["kernel"], state.ema["params"]["conv1"]["kernel"]
+    last, mean = (x["params"]["conv1"]["kernel"] for x in (state, state["ema"]))
     apart = np.linalg.norm(last - mean) / np.linalg.norm(last)
     assert 0 < apart < 0.5
 
@@ -67,13 +78,7 @@ def test_finished_run_prints_its_result(finished: pathlib.Path, capsys: Any) -> 
     """The same command on a finished workdir trains nothing and prints the result."""
     settings = json.loads((finished / "config.json").read_text())
     assert settings["train"]["num_steps"] == 90
-    argv = runs.command(
-        finished,
-        data__val_size=100,
-        eval__every_epochs=1,
-        train__ema_decay=0.9,
-        train__num_steps=90,
-    )
+    argv = runs.command(finished, **LIKE_FINISHED)
     before = (finished / "train_metrics.jsonl").stat().st_mtime_ns
     assert main.main(argv) == 0
     assert "test accuracy" in capsys.readouterr().out
@@ -82,14 +87,7 @@ def test_finished_run_prints_its_result(finished: pathlib.Path, capsys: Any) -> 
 
 def test_another_run_is_refused_by_name(finished: pathlib.Path, capsys: Any) -> None:
     """Fields that define the result may not change; the line names each, old and new."""
-    argv = runs.command(
-        finished,
-        data__val_size=100,
-        eval__every_epochs=1,
-        train__ema_decay=0.9,
-        train__num_steps=90,
-        sam__rho=0.4,
-    )
+    argv = runs.command(finished, **LIKE_FINISHED, sam__rho=0.4)
     assert main.main(argv) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "config.sam.rho: 0.2 there, 0.4 asked for" in error
@@ -128,10 +126,83 @@ def test_init_from_another_run(finished: pathlib.Path, tmp_path: pathlib.Path) -
     """A run begins with the parameters of another one's last checkpoint."""
     argv = runs.command(tmp_path, init_from=finished, train__num_steps=1, checkpoint__every_steps=1)
     assert main.main(argv) == 0
-    first = validation.Checkpoints(tmp_path / "checkpoints", read_only=True)
+    first = Checkpoints(tmp_path / "checkpoints", read_only=True)
     assert first.steps() == [0, 1]  # the first step's learning rate is 0: weights as they were
     theirs, ours = runs.final_state(finished), runs.final_state(tmp_path)
-    runs.assert_same_bits(ours.params, theirs.params)
+    runs.assert_same_bits(ours["params"], theirs["params"])
+
+
+def test_averages_start_at_the_model_adopted(
+    finished: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """With init_from the averages begin at that run's parameters, not at random ones."""
+    argv = runs.command(
+        tmp_path, init_from=finished, train__num_steps=1, train__ema_decay=0.999, data__val_size=100
+    )
+    assert main.main(argv) == 0
+    theirs, ours = runs.final_state(finished), runs.final_state(tmp_path)
+    runs.assert_same_bits(ours["ema"]["params"], theirs["params"])
+
+
+def test_a_damaged_best_keeps_no_run_from_its_end(
+    finished: pathlib.Path, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With one byte of W/best flipped the run still writes its numbers, and says what is wrong."""
+    copy = pathlib.Path(shutil.copytree(finished, tmp_path / "run"))
+    files = [path for path in (copy / "best").rglob("*") if path.is_file()]
+    largest = max(files, key=lambda path: path.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    data[len(data) // 2] ^= 1
+    largest.write_bytes(data)
+    (copy / "metrics.json").unlink()
+    assert main.main(runs.command(copy, **LIKE_FINISHED)) == 0
+    metrics = json.loads((copy / "metrics.json").read_text())
+    assert "test/accuracy" in metrics and "best/test/accuracy" not in metrics
+    assert "best model, of step" in caplog.text
+
+
+@pytest.mark.parametrize("moment", ["validation", "drawing"])
+def test_a_signal_that_comes_late_in_a_step_saves_it(
+    tmp_path: pathlib.Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """SIGTERM while images are validated or samples drawn saves the step that the line names."""
+    target, name = (train, "light") if moment == "validation" else (run_log.RunLog, "samples")
+    real = getattr(target, name)
+
+    def interrupted(*args: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.3)  # the listener is a thread
+        return real(*args)
+
+    monkeypatch.setattr(target, name, interrupted)
+    argv = runs.command(
+        tmp_path, eval__every_epochs=1, train__num_steps=100, log__samples_every_steps=50,
+        train__batch_size_label=100,
+    )  # fmt: skip
+    assert main.main(argv) == 128 + signal.SIGTERM
+    step = 15 if moment == "validation" else 50
+    assert f"saved at step {step}" in capsys.readouterr().out
+    assert Checkpoints(tmp_path / "checkpoints", read_only=True).steps()[-1] == step
+
+
+def test_a_retry_keeps_the_best(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Going back behind the only best model does not delete it."""
+    monkeypatch.setattr(divergence, "check", Trouble(17))
+    argv = runs.command(
+        tmp_path, data__val_size=100, eval__every_epochs=1, train__batch_size_label=100,
+        train__num_steps=20, checkpoint__every_steps=50,
+    )  # fmt: skip
+    kept: list[int] = []
+    real = divergence.retire_stale
+
+    def look(checkpoints: Checkpoints, retries: Retries) -> None:
+        real(checkpoints, retries)
+        if retries.restarts:
+            kept.extend(Checkpoints(tmp_path / "best", read_only=True).steps())
+
+    monkeypatch.setattr(divergence, "retire_stale", look)
+    assert main.main(argv) == 0
+    assert kept == [14]
 
 
 def test_hopeless_divergence_ends_in_one_line(tmp_path: pathlib.Path, capsys: Any) -> None:
@@ -142,7 +213,7 @@ def test_hopeless_divergence_ends_in_one_line(tmp_path: pathlib.Path, capsys: An
     assert captured.out.count("diverged:") == 2
     assert captured.err.count("\n") == 1 and "the training diverges" in captured.err
     saved = runs.final_state(tmp_path)
-    assert all(np.isfinite(x).all() for x in map(np.asarray, saved.params["conv1"].values()))
+    assert all(np.isfinite(x).all() for x in map(np.asarray, saved["params"]["conv1"].values()))
 
 
 class Trouble:
@@ -191,9 +262,9 @@ def test_kill_in_a_retry_resumes_the_retry(
     with pytest.raises(Killed):
         main.main(argv)  # the count is written, the stale checkpoints are still there
     monkeypatch.undo()
-    assert divergence.read(tmp_path, 1) == divergence.Retries(1, 2, 21)
+    assert restarts.read(tmp_path, 1) == Retries(1, 2, 21)
     assert main.main(argv) == 0
-    assert divergence.read(tmp_path, 1) == divergence.Retries(1, 2, 21)
+    assert restarts.read(tmp_path, 1) == Retries(1, 2, 21)
     assert "going on from the checkpoint of step 21" in capsys.readouterr().out
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.train_state import TrainState
-from sadajem_jax.workdir.checkpoint import Checkpoints
+from sadajem_jax.workdir import state_format
+from sadajem_jax.workdir.checkpoint import Checkpoints, Damaged
 from sadajem_jax.workdir.state_format import checksum
 
 # Where tensorstore fails to read, its threads tell an event loop that orbax has already closed.
@@ -151,7 +152,7 @@ def test_a_wrong_value_that_reads_well_is_refused(tmp_path: pathlib.Path) -> Non
         patch.setattr("sadajem_jax.workdir.state_format.checksum", lambda state: "00000000")
         checkpoints.save(1, state_at(1))
     checkpoints.wait()
-    with pytest.raises(ValueError, match="checksum does not fit"):
+    with pytest.raises(Damaged, match="checksum does not fit"):
         checkpoints.restore(1, like())
     checkpoints.close()
 
@@ -253,3 +254,38 @@ def test_the_checksum_sees_values_names_types_and_shapes() -> None:
     ]
     assert len({checksum(state) for state in different}) == len(different)
     assert checksum({"x": jnp.asarray(x)}) == checksum({"x": x.copy()})
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]"])
+def test_unreadable_notes_are_damage(copied: pathlib.Path, text: str) -> None:
+    """A checkpoint whose notes are empty or torn is passed over for the one before."""
+    (copied / str(STEPS[-1]) / "notes" / "metadata").write_text(text)
+    found = Checkpoints(copied, read_only=True).restore_last(like())
+    assert found is not None and found[0] == STEPS[0]
+    assert Checkpoints(copied, read_only=True).notes(STEPS[-1]) == {}
+
+
+def test_another_structure_is_not_called_damaged(written: pathlib.Path) -> None:
+    """A state that lacks an array, or has one of another shape, is refused by name, and so is one
+    of a later format; each names the version that wrote it.
+    """
+    other = like()
+    other = other.replace(params={**other.params, "extra": other.params["half"]})
+    with pytest.raises(UserError, match=r"another structure .* params/extra"):
+        Checkpoints(written, read_only=True).restore(STEPS[0], other)
+    with pytest.raises(UserError, match=r"written by sadajem-jax 9\.9.*update"):
+        state_format.require_known({"format": 99, "version": "9.9"}, "checkpoint 3")
+
+
+def test_a_checkpoint_deleted_while_it_was_to_be_read(copied: pathlib.Path) -> None:
+    """Where a training deletes the checkpoints that were listed, those that came are read."""
+    checkpoints = Checkpoints(copied, read_only=True)
+    listed = checkpoints.steps()
+    shutil.move(copied / str(STEPS[0]), copied / "35")
+    shutil.rmtree(copied / str(STEPS[1]))
+    with pytest.MonkeyPatch.context() as patch:
+        answers = iter([listed])
+        fresh = checkpoints.steps
+        patch.setattr(checkpoints, "steps", lambda: next(answers, None) or fresh())
+        found = checkpoints.read_last()
+    assert found is not None and found.step == 35

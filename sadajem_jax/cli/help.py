@@ -1,0 +1,43 @@
+"""What --help prints: a screen on modes, flags and configs."""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+
+from sadajem_jax.cli import config
+
+PAGE = """\
+sadajem-jax: trains, evaluates and samples from sharpness-aware joint energy-based models
+
+  python main.py --config=configs/digits.py                     a first run, on a laptop
+  python main.py --config=configs/cifar10.py --workdir=runs/c   train, or go on from where it was
+  python main.py --mode=eval --workdir=runs/c                   all evaluations, and a report
+
+--mode     train (default), plan (what a run will take), eval, sample
+--config   FILE or FILE:VARIANT, for train and plan
+--workdir  the run's folder; by default runs/NAME of the config
+--config.FIELD=VALUE   any field of the config, as --config.sgld.num_steps=5;
+           of an existing run eval.* and data.data_dir are free: --config.eval.only=ood
+--source, --n, --label, --out   of --mode=sample: buffer or fresh, how many, which class (a number,
+           a name or each), and the .npz file to write
+
+configs, each explained in its file:
+{configs}
+
+Fields and their defaults: configs/cifar10.py. What warnings mean: docs/troubleshooting.md
+"""
+
+
+def text() -> str:
+    """The page."""
+    width = max(map(len, config.shipped()))
+    rows = (f"  {name:{width}}  {_first_line(name)}" for name in config.shipped())
+    return PAGE.format(configs="\n".join(rows))
+
+
+def _first_line(name: str) -> str:
+    """What a config says of itself, read and not executed."""
+    path = config.CONFIG_FOLDER / pathlib.Path(name).name
+    said = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return said.partition("\n")[0].partition(": what differs")[0].rstrip(".")

@@ -1,0 +1,208 @@
+"""Runs the pieces of an evaluation one by one, each on the disk before the next begins."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import pathlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from sadajem_jax import __version__
+from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.progress import Progress
+from sadajem_jax.console.words import duration
+from sadajem_jax.evaluation.hardware import hardware
+from sadajem_jax.evaluation.parts import Item, Piece, Size
+from sadajem_jax.inference.model import Model
+from sadajem_jax.workdir.figure import Figure
+from sadajem_jax.workdir.records import Records
+from sadajem_jax.workdir.state_format import checksum
+
+logger = logging.getLogger(__name__)
+
+
+class Outcome(enum.Enum):
+    """What became of a piece."""
+
+    THERE = "computed, now or before"
+    NOT_COMPUTED = "a reason that a user can mend"
+    FAILED = "an unexpected error"
+
+
+def exit_status(outcomes: Sequence[Outcome]) -> int:
+    """1 if a piece failed unexpectedly, 2 if none is there of those asked for, else 0."""
+    if Outcome.FAILED in outcomes:
+        return 1
+    return 2 if outcomes and Outcome.THERE not in outcomes else 0
+
+
+def prefix_of(checkpoint: str) -> str:
+    """Of the names: other models' numbers stand beside the last one's.
+
+    Examples:
+      >>> prefix_of("last"), prefix_of("ema"), prefix_of("20")
+      ('', 'ema/', 'step_20/')
+    """
+    if checkpoint == "last":
+        return ""
+    return f"step_{checkpoint}/" if checkpoint.isdecimal() else f"{checkpoint}/"
+
+
+class Runner:
+    """Runs pieces on one model and records them.
+
+    A piece that cannot be done is recorded as "not computed, because ..."; the others go on.
+
+    Args:
+      workdir: W, where the records are.
+      model: what is evaluated.
+      force: whether what was done before is done again.
+    """
+
+    def __init__(self, workdir: pathlib.Path, model: Model, *, force: bool) -> None:
+        self._records, self._force = Records(workdir), force
+        self._prefix = prefix_of(model.checkpoint)
+        self._behind = {
+            "checkpoint": model.checkpoint,
+            "step": model.step,
+            "checksum": checksum([model.variables, model.buffer]),
+            "version": __version__,
+        }
+        self._num_sgld_steps = model.num_sgld_steps
+        self._pieces: Sequence[Piece] = ()
+        self._due: dict[str, bool] = {}
+
+    def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+        """Runs the pieces in order, but for those done before; prints what became of each."""
+        self._pieces = pieces
+        return [self._do(piece) if self.is_due(piece) else self._leave(piece) for piece in pieces]
+
+    def wants_gradient(self) -> bool:
+        """Whether a piece that is to be done takes the gradient on the test set."""
+        return any(piece.gradient and self.is_due(piece) for piece in self._pieces)
+
+    def is_due(self, piece: Piece) -> bool:
+        """Whether a piece is to be done: it was not before, on this model, set and settings."""
+        if piece.name not in self._due:
+            self._due[piece.name] = self._force or not self._was_done(piece)
+        return self._due[piece.name]
+
+    def _was_done(self, piece: Piece) -> bool:
+        name = self._prefix + piece.name
+        images = self._records.piece(name).get("settings", {}).get("checksum")
+        if not self._records.has(name, self._identity(piece, images)):
+            return False
+        try:
+            return piece.checksum() == images
+        except UserError as error:
+            print(f"{name}: its images are not there to be compared ({error})", flush=True)
+            return True  # the number stands, with the checksum of what it was taken on
+        except Exception:  # whatever it is shows itself when the piece is done
+            return False
+
+    def _identity(self, piece: Piece, images: str | None) -> dict[str, Any]:
+        content = {} if images is None else {"checksum": images}
+        return self._behind | {"settings": {**piece.settings, **content}}
+
+    def _leave(self, piece: Piece) -> Outcome:
+        name = self._prefix + piece.name
+        if piece.order is not None:  # sets may be asked for in another order
+            self._records.refresh(name, {"label": piece.label, "order": piece.order})
+        print(f"{name}: done before for this checkpoint and these settings", flush=True)
+        return Outcome.THERE
+
+    def _do(self, piece: Piece) -> Outcome:
+        name, start, found = self._prefix + piece.name, time.time(), Found()
+        with Progress(name, unit=piece.unit) as progress:
+            outcome, reason = _attempt(piece, found, progress)
+        if reason is not None:
+            found.numbers, found.figures = {}, []  # half a piece is none
+        record = self._record(piece, found) | _effort(piece, progress, start)
+        record |= {} if reason is None else {"not_computed": reason}
+        numbers = {self._prefix + key: value for key, value in found.numbers.items()}
+        self._records.write(name, record, numbers, found.figures)
+        short = {key.removeprefix(f"{piece.name}/"): v for key, v in found.numbers.items()}
+        print(_summary(name, record, short), flush=True)
+        return outcome
+
+    def _record(self, piece: Piece, found: Found) -> dict[str, Any]:
+        """What a piece was of, and what it said of itself."""
+        of_set = {} if piece.label is None else {"label": piece.label, "order": piece.order}
+        return {
+            "part": piece.part,
+            "prefix": self._prefix,
+            **of_set,
+            **self._identity(piece, found.checksum),
+            "num_sgld_steps": self._num_sgld_steps,
+            "size": found.size and found.size._asdict(),
+            "notes": found.notes,
+        }
+
+
+class Found:
+    """What a piece has yielded so far."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, float] = {}
+        self.figures: list[Figure] = []
+        self.notes: list[str] = []
+        self.size: Size | None = None
+        self.checksum: str | None = None
+
+    def take(self, items: Iterator[Item]) -> None:
+        """Takes all items; raises UserError for a number that is none."""
+        for item in items:
+            if isinstance(item, str):
+                self.notes.append(item)
+            elif isinstance(item, Figure):
+                self.figures.append(item)
+            elif isinstance(item, Size):
+                self.size = item
+            elif np.isfinite(item[1]):
+                self.numbers[item[0]] = float(item[1])
+            else:
+                raise UserError(f"{item[0]} is {item[1]}")
+
+
+def _attempt(piece: Piece, found: Found, progress: Progress) -> tuple[Outcome, str | None]:
+    """Runs a piece into `found`: (what became of it, why it could not be done)."""
+    try:
+        found.checksum = piece.checksum()
+        found.take(piece.run(progress))
+    except UserError as error:
+        return Outcome.NOT_COMPUTED, str(error)
+    except Exception as error:  # one piece's fault is not the others'
+        logger.exception("%s failed", piece.name)
+        return Outcome.FAILED, _first_line(error)
+    return Outcome.THERE, None
+
+
+def _effort(piece: Piece, progress: Progress, start: float) -> dict[str, Any]:
+    """When and on what a piece was done, and how fast; rates are of images alone."""
+    counts = piece.unit == "images"
+    return {
+        "hardware": hardware(),
+        "seconds": time.time() - start,
+        "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "images": progress.count if counts else 0,
+        "images_per_second": progress.rate if counts else None,
+    }
+
+
+def _first_line(error: Exception) -> str:
+    line = str(error).splitlines()[0][:200] if str(error) else ""
+    return f"it failed: {type(error).__name__}: {line}"
+
+
+def _summary(name: str, record: dict[str, Any], numbers: dict[str, float]) -> str:
+    if "not_computed" in record:
+        return f"{name}: not computed, because {record['not_computed']}"
+    values = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items())
+    rate = record["images_per_second"]
+    speed = f", {rate:,.0f} images/s" if rate else ""
+    notes = "".join(f"\n  {note}" for note in record["notes"])
+    return f"{name}: {values or 'drawn'} ({duration(record['seconds'])}{speed}){notes}"

@@ -1,0 +1,48 @@
+"""What a reader is told instead of our names of sets and scores, and where some numbers stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+DATA = {
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "svhn_cropped": "SVHN",
+    "celeb_a": "CelebA",
+    "digits": "handwritten digits",
+    "cifar10_interpolated": "CIFAR-10 interpolated",
+    "cifar100_interpolated": "CIFAR-100 interpolated",
+    "gaussian_noise": "Gaussian noise",
+}
+SCORES = {
+    "log_density": "log p(x)",
+    "max_prob": "max p(y|x)",
+    "approx_mass": "approximate mass",
+}
+# Where our Inception Score and FID stand, the released protocol first: that is what the paper used.
+INCEPTION_SCORE = ("samples/released/inception_score", "samples/inception_score")
+FID = ("samples/released/fid", "samples/fid")
+
+
+def data_set(label: str) -> str:
+    """A set's name.
+
+    Examples:
+      >>> data_set("cifar10"), data_set("uniform_noise")
+      ('CIFAR-10', 'uniform noise')
+    """
+    return DATA.get(label, label.replace("_", " "))
+
+
+def share(size: Mapping[str, Any] | None) -> str:
+    """How much of an official set there was; "" where that is all, or nobody knows.
+
+    Examples:
+      >>> share({"images": 10_000, "official": 26_032}), share({"images": 9, "official": None})
+      ('10,000 of 26,032', '')
+    """
+    images, official = (size or {}).get("images"), (size or {}).get("official")
+    if images is None or official is None or images == official:
+        return ""
+    return f"{images:,} of {official:,}"

@@ -1,0 +1,42 @@
+"""How a number of ours says which model it is of: network, K, checkpoint, step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sadajem_jax.report import html
+from sadajem_jax.report.run import MODELS, Run, Subject
+
+
+def row(run: Run, subject: Subject, cells: Sequence[str], more: str = "") -> html.Row:
+    """A row of ours beside the paper's, marked where the same model is known at a later step."""
+    name = ", ".join(filter(None, [f"Ours: {model(run, subject)}", which(run, subject), more]))
+    return ("ours older" if run.is_older(subject) else "ours"), (name, *cells)
+
+
+def model(run: Run, subject: Subject | None) -> str:
+    """The network, and the K that it was trained with."""
+    shape = run.config.get("model")
+    network = f"WRN-{shape['depth']}-{shape['width']}" if shape else "unknown network"
+    known = subject.num_sgld_steps if subject else run.config.get("sgld", {}).get("num_steps")
+    return f"{network}, K = {'unknown' if known is None else known}"
+
+
+def which(run: Run, subject: Subject) -> str:
+    """The checkpoint, its step, and whether there is a later one."""
+    step = "step unknown" if subject.step is None else f"step {subject.step:,}"
+    older = ", older" if run.is_older(subject) else ""
+    if subject.prefix and subject.prefix not in MODELS:
+        return f"checkpoint of {step}{older}"
+    return ", ".join(filter(None, [MODELS[subject.prefix], step])) + older
+
+
+def source(run: Run, name: str, record: Mapping[str, Any]) -> str:
+    """As a record says it: the checkpoint asked for, its step, and whether there is a later one."""
+    subject = run.subject(name, record)
+    step = "step unknown" if subject.step is None else f"step {subject.step:,}"
+    older = ", older" if run.is_older(subject) else ""
+    checkpoint = str(record.get("checkpoint", ""))
+    asked = "" if checkpoint.isdigit() else checkpoint
+    return ", ".join(filter(None, [asked, step])) + older

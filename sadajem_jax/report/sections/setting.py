@@ -1,0 +1,51 @@
+"""Hardware and times of each piece, and the whole config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sadajem_jax import __version__
+from sadajem_jax.console.words import duration
+from sadajem_jax.report import html, ours
+from sadajem_jax.report.html import cell, text
+from sadajem_jax.report.run import Run
+
+HEADER = ("piece", "checkpoint", "time", "images/s", "hardware", "finished")
+
+
+def section(run: Run) -> str:
+    """What one needs to do it again."""
+    rows = [_row(run, name, record) for name, record in run.pieces.items()]
+    fields = "".join(
+        f"<div><code>{text(name)}</code><code>{text(value)}</code></div>"
+        for name, value in _flat(run.config).items()
+    )
+    return (
+        f"<h2>Times and hardware</h2>\n{html.table(HEADER, rows)}\n<h2>Config</h2>\n"
+        f'<div class="columns">{fields}</div>\n'
+        f'<p class="soft">sadajem-jax {__version__}; all numbers in float32 at the highest matrix '
+        "precision, batch norm in evaluation mode unless a caption says otherwise.</p>"
+    )
+
+
+def _row(run: Run, name: str, record: Mapping[str, Any]) -> html.Row:
+    cells = (
+        name,
+        ours.source(run, name, record),
+        duration(record["seconds"]) if "seconds" in record else "–",
+        cell(record.get("images_per_second"), "{:,.0f}"),
+        record.get("hardware", "–"),
+        record.get("finished", "–"),
+    )
+    return "older" if run.is_older(run.subject(name, record)) else "", cells
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            fields |= _flat(value, f"{prefix}{name}.")
+        else:
+            fields[prefix + name] = '""' if value == "" else value
+    return fields

@@ -1,0 +1,72 @@
+"""The command line as a user meets it: help, home folders, and Ctrl-C at any moment."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+import main
+from sadajem_jax.cli import config
+from tests import places, runs
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["--mode=eval", "--help"]])
+def test_help_is_a_page(argv: list[str], capsys: Any) -> None:
+    """--help and -h print modes, flags and every config on one screen, and succeed."""
+    assert main.main(argv) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert len(lines) < 40 and max(map(len, lines)) <= 100 and not captured.err
+    for word in (
+        "--mode",
+        "--workdir",
+        "--config.FIELD=VALUE",
+        "eval",
+        "sample",
+        *config.shipped(),
+    ):
+        assert word in captured.out
+
+
+def test_a_home_folder_is_the_user_s(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """--workdir=~/x and --out=~/x.npz lie in the home folder, and no folder named ~ is made."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    argv = runs.command(pathlib.Path("~/run"), train__num_steps=1, checkpoint__every_steps=1)
+    assert main.main(argv) == 0
+    sample = ["--mode=sample", "--workdir=~/run", "--n=3", "--out=~/x.npz"]
+    assert main.main(sample) == 0
+    assert (tmp_path / "run" / "metrics.json").is_file() and (tmp_path / "x.npz").is_file()
+    assert not (places.ROOT / "~").exists()
+
+
+@pytest.mark.parametrize("moment", ["imports", "a compilation"])
+def test_ctrl_c_ends_quietly(moment: str) -> None:
+    """Ctrl-C in the imports or in a compilation of --mode=plan ends it, without a traceback."""
+    argv = [sys.executable, "-u", "main.py", "--config=configs/digits.py", "--mode=plan"]
+    process = subprocess.Popen(
+        [*argv, "--config.sgld.num_steps=12"],
+        cwd=places.ROOT,
+        env=os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    if moment == "imports":
+        time.sleep(0.5)
+    else:
+        while not process.stdout.readline().startswith("length:"):
+            assert process.poll() is None
+        time.sleep(2)  # the step of twelve chain steps takes far longer to compile
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=10)[1]
+    assert process.returncode == -signal.SIGINT and error == ""
