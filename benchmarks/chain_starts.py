@@ -21,7 +21,7 @@ from sadajem_jax.cli import config as config_files
 from sadajem_jax.data import loading
 from sadajem_jax.inference import build
 from sadajem_jax.randomness import row_keys
-from sadajem_jax.training import experiment
+from sadajem_jax.training import experiment, recipes
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--data_dir", default="")
     args = parser.parse_args()
     config = config_files.load(f"configs/{args.data}.py")
-    recipe = experiment.recipe(config)
+    recipe = recipes.of(config)
     images = loading.load(recipe.spec, "train", args.data_dir or None)
     made = experiment.build(recipe, images)
     starts = build.starts(recipe.settings, recipe.spec, made.data.images, images.labels)

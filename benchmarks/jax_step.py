@@ -18,7 +18,7 @@ from sadajem_jax import backend
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.data.loading import Images
 from sadajem_jax.train_step import looped
-from sadajem_jax.training import experiment
+from sadajem_jax.training import experiment, recipes
 from sadajem_jax.training.experiment import Experiment
 
 NUM_IMAGES, NUM_CLASSES = 10_000, 10
@@ -75,7 +75,7 @@ def random_experiment(overrides: dict[str, str], image_size: int) -> Experiment:
     shape = (NUM_IMAGES, image_size, image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     labels = np.arange(NUM_IMAGES, dtype=np.int32) % NUM_CLASSES
-    return experiment.build(experiment.recipe(config), Images(images, labels))
+    return experiment.build(recipes.of(config), Images(images, labels))
 
 
 class Stepper:

@@ -15,7 +15,7 @@ from sadajem_jax.cli import config as config_files
 from sadajem_jax.data import loading
 from sadajem_jax.inference import build
 from sadajem_jax.inference.model import Model
-from sadajem_jax.training import experiment
+from sadajem_jax.training import experiment, recipes
 from sadajem_jax.workdir import settings as run_settings
 from sadajem_jax.workdir.checkpoint import Checkpoints
 
@@ -41,7 +41,7 @@ def make_run(workdir: pathlib.Path, steps: tuple[int, ...] = (0,), **overrides: 
     """What a training leaves in W: first weights with a livelier head, statistics no default."""
     config = settings(**overrides)
     workdir.mkdir(parents=True, exist_ok=True)
-    recipe = experiment.recipe(config)
+    recipe = recipes.of(config)
     run_settings.write(workdir, recipe.settings)
     state = experiment.build(recipe, loading.load(recipe.spec, "train")).initial_state()
     head = jax.tree.map(lambda x: 10 * x, state.params["class_output"])

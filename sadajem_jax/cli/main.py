@@ -14,7 +14,7 @@ from sadajem_jax.cli import help as help_page
 from sadajem_jax.cli import rules as config_rules
 from sadajem_jax.cli.flags import Flags, nearest
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.training import determinism
+from sadajem_jax.training import determinism, recipes
 from sadajem_jax.workdir import settings as run_settings
 
 SAMPLE_FLAGS = {"source": "", "n": "", "out": "", "label": ""}
@@ -66,18 +66,17 @@ def train_mode(flags: Flags) -> int:
     print(f"workdir: {workdir}", flush=True)
     if config.deterministic:
         determinism.apply(workdir)
-    from sadajem_jax.training import experiment, train
+    from sadajem_jax.training import train
 
-    return train.train(experiment.recipe(config), workdir)
+    return train.train(recipes.of(config), workdir)
 
 
 def plan_mode(flags: Flags) -> int:
     """--mode=plan: prints parameters, operations, memory and time of a run."""
     config = read_config(flags)
     from sadajem_jax.cli import plan
-    from sadajem_jax.training import experiment
 
-    plan.plan(experiment.recipe(config))
+    plan.plan(recipes.of(config))
     return 0
 
 

@@ -12,7 +12,7 @@ from sadajem_jax.console.words import duration
 from sadajem_jax.data.loading import Images
 from sadajem_jax.data.specs import DatasetSpec
 from sadajem_jax.training import experiment, flops, memory
-from sadajem_jax.training.experiment import Recipe
+from sadajem_jax.training.recipes import Recipe
 from sadajem_jax.training.runner import Runner
 
 SCALED_TFLOP = 0.2  # a larger step takes a CPU long: a smaller one is timed in its place

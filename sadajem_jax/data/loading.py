@@ -73,5 +73,5 @@ def hold_out(images: Images, val_size: int) -> tuple[Images, Images]:
 
 def checksum(images: Images) -> str:
     """CRC-32 of all images and labels, by which a run knows its training set again."""
-    crc = zlib.crc32(np.ascontiguousarray(images.images))
-    return f"{zlib.crc32(np.ascontiguousarray(images.labels), crc):08x}"
+    crc = zlib.crc32(np.ascontiguousarray(images.images).data)
+    return f"{zlib.crc32(np.ascontiguousarray(images.labels).data, crc):08x}"

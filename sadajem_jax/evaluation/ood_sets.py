@@ -54,7 +54,7 @@ class OODSet(NamedTuple):
     @property
     def checksum(self) -> str:
         """CRC-32 of the images: another file under the same name is another set."""
-        return f"{zlib.crc32(np.ascontiguousarray(self.images)):08x}"
+        return f"{zlib.crc32(np.ascontiguousarray(self.images).data):08x}"
 
 
 def label_of(name: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.training import flops
-from sadajem_jax.training.experiment import Recipe
+from sadajem_jax.training.recipes import Recipe
 
 # Bytes that a pass keeps, over the bytes of the convolutions' outputs. XLA's own analysis of the
 # compiled CPU step gave 2.5 to 2.8 for WRN-10-1, 10-4 and 16-4 at several batches.

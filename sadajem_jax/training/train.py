@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import pathlib
 from typing import Any, NamedTuple
 
@@ -12,20 +11,19 @@ import jax
 import numpy as np
 
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.console.words import duration
 from sadajem_jax.data import loading
 from sadajem_jax.data.loading import Images
-from sadajem_jax.evaluation import accuracy
 from sadajem_jax.train_state import TrainState
-from sadajem_jax.training import divergence, experiment, identity, init_from, memory
-from sadajem_jax.training.experiment import Experiment, Recipe
+from sadajem_jax.training import divergence, experiment, identity, init_from, memory, result
+from sadajem_jax.training.experiment import Experiment
 from sadajem_jax.training.lock import training_lock
+from sadajem_jax.training.recipes import Recipe
 from sadajem_jax.training.run_log import RunLog
 from sadajem_jax.training.runner import Runner
 from sadajem_jax.training.signals import StopSignal
 from sadajem_jax.training.validation import Validator
 from sadajem_jax.training.watch import spread
-from sadajem_jax.workdir import best, folder, records, restarts
+from sadajem_jax.workdir import folder, restarts
 from sadajem_jax.workdir import settings as run_settings
 from sadajem_jax.workdir.checkpoint import Checkpoints
 from sadajem_jax.workdir.restarts import Retries
@@ -76,9 +74,9 @@ def train(recipe: Recipe, workdir: pathlib.Path) -> int:
         past = identity.find(workdir, checkpoints)
         if past is not None:
             identity.require_same(past, recipe.settings, recipe.spec.num_train, workdir)
-        if past is not None and is_evaluated(past, recipe, workdir):
+        if past is not None and result.is_there(past, recipe, workdir):
             run_settings.mend(workdir, recipe.settings)
-            report(recipe, workdir)
+            result.report(recipe, workdir)
             return 0
         run(prepared(recipe, workdir, checkpoints, past, stop))
         checkpoints.close()
@@ -122,17 +120,18 @@ def run(job: Job) -> None:
     while True:
         divergence.retire_stale(job.checkpoints, retries)
         try:
-            finished, state = attempt(job, retries)
+            state = attempt(job, retries)
             break
         except divergence.Diverged as found:
             retries = divergence.go_back(
                 job.workdir, job.checkpoints, retries, str(found), **rule._asdict()
             )
     if not job.stop():
-        finish(job, finished, state)
+        result.write(job.recipe, job.workdir, state)
+        result.report(job.recipe, job.workdir)
 
 
-def attempt(job: Job, retries: Retries) -> tuple[Experiment, TrainState]:
+def attempt(job: Job, retries: Retries) -> TrainState:
     """One attempt, from the last good checkpoint on, to the end or to a signal.
 
     Raises:
@@ -154,14 +153,14 @@ def attempt(job: Job, retries: Retries) -> tuple[Experiment, TrainState]:
     validator = Validator(
         job.workdir,
         step,
-        functools.partial(light, job),
+        functools.partial(result.light, recipe, job.held_out),
         every_steps=cadence.validate_epochs * per_epoch,
         judges=recipe.val_size > 0,
     )
     notes = identity.notes(recipe.settings, job.trained_on, first_spread)
     notes |= {"restarts": retries.restarts}
     with contextlib.closing(log), contextlib.closing(validator):
-        return made, loop(job, made, state, notes, log, validator)
+        return loop(job, made, state, notes, log, validator)
 
 
 def restored_or_first(job: Job, made: Experiment) -> tuple[TrainState, float]:
@@ -214,85 +213,3 @@ def loop(
     if job.stop():
         print(f"saved at step {step:,}: the same command goes on from there", flush=True)
     return state
-
-
-def light(job: Job, state: TrainState) -> dict[str, float]:
-    """What is cheap enough to be known while training; compiled at the first call alone.
-
-    Returns:
-      val/accuracy and val/nll where images are held out, else test/accuracy and test/nll, which
-      are to be looked at but not to be chosen by.
-    """
-    if job.recipe.val_size:
-        return _accuracy(job, _variables(state), job.held_out, "val")
-    return _accuracy(job, _variables(state), test_images(job.recipe), "test")
-
-
-def _variables(state: TrainState) -> dict[str, Any]:
-    return {"params": state.params, "batch_stats": state.batch_stats}
-
-
-def _accuracy(job: Job, variables: Any, images: Images, split: str) -> dict[str, float]:
-    return accuracy.evaluate(
-        job.recipe.network,
-        variables,
-        *images,
-        batch_size=job.recipe.eval_batch_size,
-        split=split,
-    )
-
-
-def test_images(recipe: Recipe) -> Images:
-    """The test split of the run's data set; read once."""
-    return _test_images(recipe.spec, recipe.data_dir)
-
-
-_test_images = functools.cache(lambda spec, data_dir: loading.load(spec, "test", data_dir))
-
-
-def finish(job: Job, made: Experiment, state: TrainState) -> None:
-    """Evaluates the finished run, writes W/metrics.json and says where everything is."""
-    test, step = test_images(job.recipe), made.total_steps
-    found = _accuracy(job, _variables(state), test, "test")
-    records.merge_metrics(job.workdir, found, records.by_training(step))
-    if (chosen := best.read(job.workdir)) is not None:
-        variables = {k: chosen.state.get(k) or {} for k in ("params", "batch_stats")}
-        at_best = _accuracy(job, variables, test, "test")
-        at_best = {f"best/{name}": value for name, value in at_best.items()}
-        source = records.by_training(chosen.step, "best")
-        records.merge_metrics(job.workdir, at_best | {"best/train/steps": chosen.step}, source)
-    speed = typical_speed(job.workdir / "train_metrics.jsonl")
-    records.merge_metrics(
-        job.workdir,
-        {"train/steps": step, "train/images_per_second": speed},
-        records.by_training(step),
-    )
-    report(job.recipe, job.workdir)
-
-
-def is_evaluated(past: identity.Past, recipe: Recipe, workdir: pathlib.Path) -> bool:
-    """Whether the run asked for is at its end, and W/metrics.json holds its result."""
-    asked = past._replace(settings=recipe.settings)
-    if past.step != asked.total_steps(recipe.spec.num_train):
-        return False
-    found = records.read_json(workdir / "metrics.json")
-    return found.get("train/steps") == past.step and "test/accuracy" in found
-
-
-def report(recipe: Recipe, workdir: pathlib.Path) -> None:
-    """Prints the result of a finished run."""
-    found = records.read_json(workdir / "metrics.json")
-    images = found["train/steps"] * recipe.batch_size_label
-    seconds = images / found["train/images_per_second"]
-    print(
-        f"test accuracy {found['test/accuracy']:.2%}, nll {found['test/nll']:.3f} nats; "
-        f"{found['train/steps']:,} steps, {duration(seconds)} of training\n"
-        f"numbers: {workdir / 'metrics.json'}\nsamples: {workdir / 'samples'}",
-        flush=True,
-    )
-
-
-def typical_speed(path: pathlib.Path) -> float:
-    """Median of the labelled images a second over the lines of the training log."""
-    lines = path.read_text().splitlines()
-    return float(np.median([json.loads(line)["images_per_second"] for line in lines]))

@@ -10,8 +10,8 @@ import pytest
 import main
 from sadajem_jax.cli import config, plan
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.training import experiment, memory
-from sadajem_jax.training.experiment import Recipe
+from sadajem_jax.training import memory, recipes
+from sadajem_jax.training.recipes import Recipe
 
 
 def recipe(**fields: int) -> Recipe:
@@ -19,7 +19,7 @@ def recipe(**fields: int) -> Recipe:
     made = config.load("configs/cifar10.py")
     given = {"sgld__num_steps": 5} | fields
     config.override(made, {name.replace("__", "."): str(v) for name, v in given.items()})
-    return experiment.recipe(made)
+    return recipes.of(made)
 
 
 def test_paper_numbers() -> None:

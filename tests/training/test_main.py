@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import main
-from sadajem_jax.training import divergence, run_log, train
+from sadajem_jax.training import divergence, result, run_log
 from sadajem_jax.workdir import restarts
 from sadajem_jax.workdir.checkpoint import Checkpoints
 from sadajem_jax.workdir.restarts import Retries
@@ -166,7 +166,7 @@ def test_a_signal_that_comes_late_in_a_step_saves_it(
     tmp_path: pathlib.Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """SIGTERM while images are validated or samples drawn saves the step that the line names."""
-    target, name = (train, "light") if moment == "validation" else (run_log.RunLog, "samples")
+    target, name = (result, "light") if moment == "validation" else (run_log.RunLog, "samples")
     real = getattr(target, name)
 
     def interrupted(*args: Any) -> Any:

@@ -1,0 +1,93 @@
+"""What a run comes to: its accuracy on the way, and the numbers of its end in W/metrics.json."""
+
+from __future__ import annotations
+
+import functools
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from sadajem_jax.console.words import duration
+from sadajem_jax.data import loading
+from sadajem_jax.data.loading import Images
+from sadajem_jax.evaluation import accuracy
+from sadajem_jax.train_state import TrainState
+from sadajem_jax.training.identity import Past
+from sadajem_jax.training.recipes import Recipe
+from sadajem_jax.workdir import best, records
+
+
+def light(recipe: Recipe, held_out: Images, state: TrainState) -> dict[str, float]:
+    """What is cheap enough to be known while training; compiled at the first call alone.
+
+    Returns:
+      val/accuracy and val/nll where images are held out, else test/accuracy and test/nll, which
+      are to be looked at but not to be chosen by.
+    """
+    if recipe.val_size:
+        return _accuracy(recipe, state.variables, held_out, "val")
+    return _accuracy(recipe, state.variables, _test_images(recipe), "test")
+
+
+def _accuracy(recipe: Recipe, variables: Any, images: Images, split: str) -> dict[str, float]:
+    size = recipe.eval_batch_size
+    return accuracy.evaluate(recipe.network, variables, *images, batch_size=size, split=split)
+
+
+def _test_images(recipe: Recipe) -> Images:
+    return _loaded(recipe.spec, "test", recipe.data_dir)
+
+
+_loaded = functools.cache(loading.load)
+
+
+def write(recipe: Recipe, workdir: pathlib.Path, state: TrainState) -> None:
+    """Evaluates a finished run, and its best model if there is one, into W/metrics.json."""
+    step = int(state.step)
+    found = _accuracy(recipe, state.variables, _test_images(recipe), "test")
+    records.merge_metrics(workdir, found, records.by_training(step))
+    _write_best(recipe, workdir)
+    speed = typical_speed(workdir / "train_metrics.jsonl")
+    of_run = {"train/steps": step, "train/images_per_second": speed}
+    records.merge_metrics(workdir, of_run, records.by_training(step))
+
+
+def _write_best(recipe: Recipe, workdir: pathlib.Path) -> None:
+    chosen = best.read(workdir)
+    if chosen is None:
+        return
+    variables = {part: chosen.state.get(part) or {} for part in ("params", "batch_stats")}
+    found = _accuracy(recipe, variables, _test_images(recipe), "test")
+    of_best = {f"best/{name}": value for name, value in found.items()}
+    of_best["best/train/steps"] = chosen.step
+    records.merge_metrics(workdir, of_best, records.by_training(chosen.step, "best"))
+
+
+def is_there(past: Past, recipe: Recipe, workdir: pathlib.Path) -> bool:
+    """Whether the run asked for is at its end, and W/metrics.json holds its result."""
+    asked = past._replace(settings=recipe.settings)
+    if past.step != asked.total_steps(recipe.spec.num_train):
+        return False
+    found = records.read_json(workdir / "metrics.json")
+    return found.get("train/steps") == past.step and "test/accuracy" in found
+
+
+def report(recipe: Recipe, workdir: pathlib.Path) -> None:
+    """Prints the result of a finished run, and where everything is."""
+    found = records.read_json(workdir / "metrics.json")
+    images = found["train/steps"] * recipe.batch_size_label
+    seconds = images / found["train/images_per_second"]
+    print(
+        f"test accuracy {found['test/accuracy']:.2%}, nll {found['test/nll']:.3f} nats; "
+        f"{found['train/steps']:,} steps, {duration(seconds)} of training\n"
+        f"numbers: {workdir / 'metrics.json'}\nsamples: {workdir / 'samples'}",
+        flush=True,
+    )
+
+
+def typical_speed(path: pathlib.Path) -> float:
+    """Median of the labelled images a second over the lines of the training log."""
+    lines = path.read_text().splitlines()
+    return float(np.median([json.loads(line)["images_per_second"] for line in lines]))
