@@ -60,4 +60,4 @@ def pieces(asked: Asked) -> Iterator[Piece]:
         logits = asked.passes.on_test(progress=progress).logits
         yield from from_logits(logits, asked.passes.test.labels)
 
-    yield Piece("accuracy", asked.on_test, run)
+    yield Piece("accuracy", asked.on_test, run, checksum=asked.passes.test_checksum)

@@ -181,7 +181,8 @@ def pieces(asked: Asked) -> Iterator[Piece]:
         yield from from_logits(logits, passes.test.labels, asked.num_bins, validation)
 
     settings = {"num_bins": asked.num_bins, "val_size": asked.val_size}
-    yield Piece("calibration", asked.on_test | settings, run)
+    checksum = asked.passes.test_checksum
+    yield Piece("calibration", asked.on_test | settings, run, checksum=checksum)
 
 
 def reliability_diagram(logits: np.ndarray, labels: np.ndarray, ece: float) -> Figure:

@@ -122,7 +122,7 @@ def _piece(asked: Asked, name: str, order: int) -> Piece:
         f"ood/{label}",
         asked.on_test | {"set": name},
         run,
-        checksum=lambda: outside().checksum,
+        checksum=lambda: f"{asked.passes.test_checksum()} {outside().checksum}",
         gradient=True,
         label=label,
         order=order,

@@ -13,6 +13,7 @@ import numpy as np
 from sadajem_jax import augment
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.progress import Advance
+from sadajem_jax.data import loading
 from sadajem_jax.data.loading import Images
 from sadajem_jax.evaluation.sharded import ShardedRows
 from sadajem_jax.inference import scoring
@@ -106,6 +107,10 @@ class Passes:
     def test(self) -> Images:
         """The test images and labels; raises UserError if they are not to be had."""
         return self._read_test()
+
+    def test_checksum(self) -> str:
+        """Of the test set: numbers taken on other images are none of this one's."""
+        return loading.checksum(self.test)
 
     @functools.cached_property
     def held_out(self) -> Images | None:

@@ -319,6 +319,24 @@ def test_another_set_under_the_same_name_is_scored(
     assert read(fresh, "metrics.json") == before
 
 
+def test_another_test_set_is_scored(
+    fresh: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A data folder that holds other test images than before gives numbers of its own."""
+    flags = {"eval__only": "accuracy,ood", "eval__ood": "uniform_noise"}
+    assert run(fresh, **flags) == 0
+    real = loading.load
+
+    def fewer(*args: Any) -> loading.Images:
+        return loading.Images(*(array[:100] for array in real(*args)))
+
+    monkeypatch.setattr(loading, "load", fewer)
+    capsys.readouterr()
+    assert run(fresh, **flags) == 0
+    assert "done before" not in capsys.readouterr().out
+    assert read(fresh, "evaluation.json")["accuracy"]["size"]["images"] == 100
+
+
 def test_a_set_is_read_once(fresh: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its checksum and its scores come from one reading."""
     real, asked = ood_sets.load, []
