@@ -11,7 +11,7 @@ import ml_collections
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.cli import flags as command_line
 from sadajem_jax.cli import help as help_page
-from sadajem_jax.cli import rules as config_rules
+from sadajem_jax.cli import rules
 from sadajem_jax.cli.flags import Flags, nearest
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.training import determinism, recipes
@@ -119,7 +119,7 @@ def run_config(workdir: pathlib.Path, overrides: Mapping[str, str]) -> ml_collec
         if not free:
             raise UserError(f"config.{field} belongs to the training: only config.eval.* is free")
     config_files.override(config, overrides)
-    config_rules.check(config)
+    rules.check(config)
     return config
 
 
@@ -155,8 +155,8 @@ def read_config(flags: Flags) -> ml_collections.ConfigDict:
         raise UserError(f"expected --config=FILE; configs: {', '.join(config_files.shipped())}")
     config = config_files.load(spec)
     config_files.override(config, flags.overrides)
-    config_rules.check(config)
-    config_rules.check_training(config, flags.overrides)
+    rules.check(config)
+    rules.check_training(config, flags.overrides)
     return config
 
 

@@ -190,11 +190,6 @@ def check_training(config: ml_collections.ConfigDict, given: Mapping[str, str]) 
             f"config.train.num_epochs is given, and config.train.num_steps = {steps} sets the "
             f"length; add --config.train.num_steps=0 for epochs"
         )
-    if config.data.flip and not get_spec(config.data.name).mirrors:
-        raise UserError(
-            f"config.data.flip must be False for {config.data.name}, found True: mirrored, an "
-            f"image is no longer of its class; add --config.data.flip=False"
-        )
 
 
 def _refuse_unless(

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from sadajem_jax.console.errors import first_line
 from sadajem_jax.console.progress import Progress
 from sadajem_jax.data.specs import DataError, DatasetSpec
 
@@ -141,7 +142,7 @@ def prepare(spec: DatasetSpec, data_dir: str | None) -> pathlib.Path:
         tfds_builders.prepare(name, root)
     except Exception as error:  # many libraries take part, and each has errors of its own
         raise DataError(
-            f"{name}: could not be prepared in {root}: {_first_line(error)}; remove "
+            f"{name}: could not be prepared in {root}: {first_line(error)}; remove "
             f"{root / 'downloads'} if a download is damaged, or set --config.data.data_dir=FOLDER "
             "to a folder that holds it prepared"
         ) from error
@@ -209,15 +210,9 @@ def _summary(spec: DatasetSpec, split: str, found: int, folder: pathlib.Path) ->
 
 def _damaged(folder: pathlib.Path, error: Exception) -> DataError:
     return DataError(
-        f"expected a prepared data set in {folder}, found it damaged: {_first_line(error)}; remove "
+        f"expected a prepared data set in {folder}, found it damaged: {first_line(error)}; remove "
         "that folder to have it prepared again, or set --config.data.data_dir=FOLDER to another"
     )
-
-
-def _first_line(error: Exception) -> str:
-    """The error's type and the first line of its message; tensorflow-datasets writes many."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].rstrip(':')}" if lines else type(error).__name__
 
 
 def _say(line: str) -> None:

@@ -10,12 +10,14 @@ import difflib
 import io
 import os
 import pathlib
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from sadajem_jax.console.errors import first_line
 from sadajem_jax.data import loading, specs
 from sadajem_jax.data.specs import DataError, DatasetSpec, get_spec
 from sadajem_jax.inference import pictures
@@ -199,13 +201,17 @@ def describe(name: str, found: int) -> str:
 
 def _npz(path: pathlib.Path) -> tuple[np.ndarray, str]:
     """The array `images`, or the only one: uint8, or floats in [-1, 1]; [N, H, W(, channels)]."""
+    if not path.is_file():
+        raise DataError(f"{path}: expected an .npz file of images, found nothing of that name")
     try:
-        with np.load(path) as arrays:
+        with open(path, "rb") as file, np.load(file) as arrays:
             names = arrays.files
             key = "images" if "images" in names or len(names) != 1 else names[0]
             images = arrays[key]
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: expected an array `images` in it ({_line(error)})") from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"{path}: expected an array `images` in it ({first_line(error)})"
+        ) from error
     is_pixels = images.dtype == np.uint8 or images.dtype.kind == "f"
     if images.ndim not in (3, 4) or not is_pixels or not len(images):
         raise DataError(
@@ -244,7 +250,7 @@ def _opened(paths: list[pathlib.Path]) -> Iterator[np.ndarray]:
         try:
             yield np.asarray(Image.open(path).convert("RGB"))
         except OSError as error:
-            raise DataError(f"{path}: this image cannot be read ({_line(error)})") from error
+            raise DataError(f"{path}: this image cannot be read ({first_line(error)})") from error
 
 
 def _prepared(name: str, data_dir: str | None) -> tuple[Iterator[np.ndarray], str]:
@@ -266,7 +272,9 @@ def _prepared(name: str, data_dir: str | None) -> tuple[Iterator[np.ndarray], st
         builder = tfds.builder_from_directory(folder)
         source = builder.as_data_source(split="test", decoders=undecoded)
     except Exception as error:  # many libraries take part, and each has errors of its own
-        raise DataError(f"{name}: {folder} has no test images to read ({_line(error)})") from error
+        raise DataError(
+            f"{name}: {folder} has no test images to read ({first_line(error)})"
+        ) from error
     return _decoded(name, source), f"the {len(source):,} test images of {name}"
 
 
@@ -278,7 +286,7 @@ def _decoded(name: str, source: Any) -> Iterator[np.ndarray]:
         try:
             yield np.asarray(Image.open(io.BytesIO(source[i]["image"])))
         except (OSError, KeyError, TypeError) as error:
-            raise DataError(f"{name}: image {i} cannot be read ({_line(error)})") from error
+            raise DataError(f"{name}: image {i} cannot be read ({first_line(error)})") from error
 
 
 def fit(images: Iterable[np.ndarray], size: int, channels: int) -> tuple[np.ndarray, str]:
@@ -317,8 +325,3 @@ def _fit(image: np.ndarray, size: int, channels: int) -> np.ndarray:
     if side != size:
         square = square.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(square).reshape(size, size, channels)
-
-
-def _line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sadajem_jax import __version__
-from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.errors import UserError, first_line
 from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
 from sadajem_jax.evaluation.hardware import hardware
@@ -40,11 +40,11 @@ def exit_status(outcomes: Sequence[Outcome]) -> int:
     return 2 if outcomes and Outcome.THERE not in outcomes else 0
 
 
-def prefix_of(checkpoint: str) -> str:
+def prefix_for(checkpoint: str) -> str:
     """Of the names: other models' numbers stand beside the last one's.
 
     Examples:
-      >>> prefix_of("last"), prefix_of("ema"), prefix_of("20")
+      >>> prefix_for("last"), prefix_for("ema"), prefix_for("20")
       ('', 'ema/', 'step_20/')
     """
     if checkpoint == "last":
@@ -65,7 +65,7 @@ class Runner:
 
     def __init__(self, workdir: pathlib.Path, model: Model, *, force: bool) -> None:
         self._records, self._force = Records(workdir), force
-        self._prefix = prefix_of(model.checkpoint)
+        self._prefix = prefix_for(model.checkpoint)
         self._behind = {
             "checkpoint": model.checkpoint,
             "step": model.step,
@@ -177,7 +177,7 @@ def _attempt(piece: Piece, found: Found, progress: Progress) -> tuple[Outcome, s
         return Outcome.NOT_COMPUTED, str(error)
     except Exception as error:  # one piece's fault is not the others'
         logger.exception("%s failed", piece.name)
-        return Outcome.FAILED, _first_line(error)
+        return Outcome.FAILED, f"it failed: {first_line(error)}"
     return Outcome.THERE, None
 
 
@@ -191,11 +191,6 @@ def _effort(piece: Piece, progress: Progress, start: float) -> dict[str, Any]:
         "images": progress.count if counts else 0,
         "images_per_second": progress.rate if counts else None,
     }
-
-
-def _first_line(error: Exception) -> str:
-    line = str(error).splitlines()[0][:200] if str(error) else ""
-    return f"it failed: {type(error).__name__}: {line}"
 
 
 def _summary(name: str, record: dict[str, Any], numbers: dict[str, float]) -> str:

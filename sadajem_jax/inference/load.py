@@ -12,6 +12,7 @@ from sadajem_jax.inference.model import CPU_BATCH, Model
 from sadajem_jax.workdir import best, restarts
 from sadajem_jax.workdir import settings as run_settings
 from sadajem_jax.workdir.checkpoint import Checkpoints, Damaged, Stored
+from sadajem_jax.workdir.settings import Settings
 
 
 def load(
@@ -50,12 +51,19 @@ def load(
         settings,
         state["ema"] if name == "ema" else variables,
         state["buffer"],
-        num_sgld_steps=restarts.read(workdir, settings["sgld.num_steps"]).num_sgld_steps,
+        num_sgld_steps=_num_sgld_steps(workdir, settings, stored),
         data_dir=data_dir,
         step=stored.step,
         checkpoint=name,
         batch_size=batch_size or fitting(settings["eval.batch_size"]),
     )
+
+
+def _num_sgld_steps(workdir: pathlib.Path, settings: Settings, stored: Stored) -> int:
+    """K of the chains that made this checkpoint: a training may double it after a divergence."""
+    if "num_sgld_steps" in stored.notes:
+        return int(stored.notes["num_sgld_steps"])
+    return restarts.read(workdir, settings["sgld.num_steps"]).num_sgld_steps  # an older version's
 
 
 def fitting(batch_size: int) -> int:

@@ -53,9 +53,9 @@ def go_back(
     if retries.restarts >= max_restarts:
         raise UserError(
             f"the training diverges: {reason}, after {retries.restarts} restarts with "
-            f"K = {retries.num_sgld_steps}; allow more with config.train.max_restarts, or begin "
-            f"anew with a larger config.sgld.num_steps or a lower config.train.learning_rate; see "
-            f"docs/troubleshooting.md"
+            f"K = {retries.num_sgld_steps}; allow more with config.train.max_restarts (it must be "
+            f"below config.checkpoint.keep), or begin anew with a larger config.sgld.num_steps or "
+            f"a lower config.train.learning_rate; see docs/troubleshooting.md"
         )
     checkpoints.wait()
     steps = checkpoints.steps()

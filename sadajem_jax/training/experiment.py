@@ -91,6 +91,19 @@ def build(
     )
 
 
+def require_mirrors(made: Recipe) -> None:
+    """Refuses to mirror what is then no longer of its class.
+
+    Raises:
+      UserError: says what to give.
+    """
+    if made.constants.flip and not made.spec.mirrors:
+        raise UserError(
+            f"config.data.flip must be False for {made.spec.name}, found True: mirrored, an image "
+            f"is no longer of its class; add --config.data.flip=False"
+        )
+
+
 def require_enough(made: Recipe, images: Images) -> None:
     """Refuses a folder of fewer images than a batch, or without a class that chains start from.
 

@@ -42,13 +42,11 @@ class Past(NamedTuple):
       step: of its last checkpoint.
       settings: of the run.
       trained_on: None where an older version wrote none.
-      first_spread: of the first buffer's images across slots; None likewise.
     """
 
     step: int
     settings: Settings
     trained_on: TrainingSet | None
-    first_spread: float | None
 
     def total_steps(self, official: int) -> int:
         """Its length, on the images it knows of, or else on the official number of them."""
@@ -66,19 +64,18 @@ def find(workdir: pathlib.Path, checkpoints: Checkpoints) -> Past | None:
     if not steps:
         return None
     notes = _readable_notes(checkpoints, steps)
-    if "settings" in notes:
-        made = notes["settings"]
+    try:
+        made, mark = notes["settings"], notes["trained_on"]
         settings = run_settings.defaults(made["data.name"]) | made
-    else:
-        settings = run_settings.read(workdir)
-    mark = notes.get("trained_on")
-    trained_on = TrainingSet(**mark) if mark else None
-    return Past(steps[-1], settings, trained_on, notes.get("first_spread"))
+        return Past(steps[-1], settings, TrainingSet(**mark))
+    except (KeyError, TypeError):  # an older version's
+        return Past(steps[-1], run_settings.read(workdir), None)
 
 
 def _readable_notes(checkpoints: Checkpoints, steps: list[int]) -> dict[str, Any]:
-    """Notes of the last checkpoint that has any."""
-    return next((found for step in reversed(steps) if (found := checkpoints.notes(step))), {})
+    """Notes of the last checkpoint that says which run it is of, or else {}."""
+    all_notes = map(checkpoints.notes, reversed(steps))
+    return next((found for found in all_notes if found.get("settings")), {})
 
 
 def notes(settings: Settings, trained_on: TrainingSet, first_spread: float) -> dict[str, Any]:

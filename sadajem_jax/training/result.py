@@ -18,6 +18,9 @@ from sadajem_jax.training.identity import Past
 from sadajem_jax.training.recipes import Recipe
 from sadajem_jax.workdir import best, records
 
+SPEED = "train/images_per_second"
+WANTED = ("test/accuracy", "test/nll")
+
 
 def light(recipe: Recipe, held_out: Images, state: TrainState) -> dict[str, float]:
     """What is cheap enough to be known while training; compiled at the first call alone.
@@ -50,7 +53,7 @@ def write(recipe: Recipe, workdir: pathlib.Path, state: TrainState) -> None:
     records.merge_metrics(workdir, found, records.by_training(step))
     _write_best(recipe, workdir)
     speed = typical_speed(workdir / "train_metrics.jsonl")
-    of_run = {"train/steps": step, "train/images_per_second": speed}
+    of_run = {"train/steps": step} | ({SPEED: speed} if speed else {})
     records.merge_metrics(workdir, of_run, records.by_training(step))
 
 
@@ -71,23 +74,25 @@ def is_there(past: Past, recipe: Recipe, workdir: pathlib.Path) -> bool:
     if past.step != asked.total_steps(recipe.spec.num_train):
         return False
     found = records.read_json(workdir / "metrics.json")
-    return found.get("train/steps") == past.step and "test/accuracy" in found
+    return found.get("train/steps") == past.step and found.keys() >= set(WANTED)
 
 
 def report(recipe: Recipe, workdir: pathlib.Path) -> None:
     """Prints the result of a finished run, and where everything is."""
     found = records.read_json(workdir / "metrics.json")
-    images = found["train/steps"] * recipe.batch_size_label
-    seconds = images / found["train/images_per_second"]
+    images, speed = found["train/steps"] * recipe.batch_size_label, found.get(SPEED)
+    took = f", {duration(images / speed)} of training" if speed else ""
     print(
         f"test accuracy {found['test/accuracy']:.2%}, nll {found['test/nll']:.3f} nats; "
-        f"{found['train/steps']:,} steps, {duration(seconds)} of training\n"
+        f"{found['train/steps']:,} steps{took}\n"
         f"numbers: {workdir / 'metrics.json'}\nsamples: {workdir / 'samples'}",
         flush=True,
     )
 
 
-def typical_speed(path: pathlib.Path) -> float:
-    """Median of the labelled images a second over the lines of the training log."""
-    lines = path.read_text().splitlines()
-    return float(np.median([json.loads(line)["images_per_second"] for line in lines]))
+def typical_speed(path: pathlib.Path) -> float | None:
+    """Median of the labelled images a second over the lines of a training log; None without any."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    rates = [json.loads(line).get("images_per_second") for line in lines]
+    known = [rate for rate in rates if rate]
+    return float(np.median(known)) if known else None

@@ -41,7 +41,6 @@ class Job(NamedTuple):
       images: the training images.
       held_out: the validation images, maybe none.
       trained_on: the mark of the whole training split.
-      past: the run found in W, if any.
       stop: whether a signal asks to leave.
     """
 
@@ -51,7 +50,6 @@ class Job(NamedTuple):
     images: Images
     held_out: Images
     trained_on: identity.TrainingSet
-    past: identity.Past | None
     stop: StopSignal
 
 
@@ -91,6 +89,8 @@ def prepared(
     stop: StopSignal,
 ) -> Job:
     """Loads the images, and claims the folder only when they and the memory are found right."""
+    if past is None:
+        experiment.require_mirrors(recipe)
     loading.check_available(recipe.spec, recipe.data_dir, "train")
     memory.check(recipe)
     loaded = loading.load(recipe.spec, "train", recipe.data_dir)
@@ -100,8 +100,10 @@ def prepared(
     require_more_than_held_out(recipe, trained_on.images)
     images, held_out = loading.hold_out(loaded, recipe.val_size)
     experiment.require_enough(recipe, images)
+    if past is None:
+        folder.set_aside(workdir)
     run_settings.write(workdir, recipe.settings)
-    return Job(recipe, workdir, checkpoints, images, held_out, trained_on, past, stop)
+    return Job(recipe, workdir, checkpoints, images, held_out, trained_on, stop)
 
 
 def require_more_than_held_out(recipe: Recipe, there: int) -> None:
@@ -140,6 +142,10 @@ def attempt(job: Job, retries: Retries) -> TrainState:
     recipe, cadence = job.recipe, job.recipe.cadence
     made = experiment.build(recipe, job.images, retries.restarts, retries.num_sgld_steps)
     state, first_spread = restored_or_first(job, made)
+    notes = identity.notes(recipe.settings, job.trained_on, first_spread) | {
+        "restarts": retries.restarts,
+        "num_sgld_steps": retries.num_sgld_steps,
+    }
     per_epoch, step = made.feeder.label.steps_per_epoch, int(state.step)
     log = RunLog(
         job.workdir,
@@ -156,9 +162,8 @@ def attempt(job: Job, retries: Retries) -> TrainState:
         functools.partial(result.light, recipe, job.held_out),
         every_steps=cadence.validate_epochs * per_epoch,
         judges=recipe.val_size > 0,
+        notes=notes,
     )
-    notes = identity.notes(recipe.settings, job.trained_on, first_spread)
-    notes |= {"restarts": retries.restarts}
     with contextlib.closing(log), contextlib.closing(validator):
         return loop(job, made, state, notes, log, validator)
 
@@ -166,16 +171,15 @@ def attempt(job: Job, retries: Retries) -> TrainState:
 def restored_or_first(job: Job, made: Experiment) -> tuple[TrainState, float]:
     """(last good checkpoint's state or the first one, the spread of the first buffer)."""
     checkpoints = job.checkpoints
-    like = jax.eval_shape(made.initial_state) if checkpoints.steps() else None
-    found = checkpoints.restore_last(like) if like is not None else None
+    found = checkpoints.read_last()
     if found is None:
         state = init_from.adopt(job.recipe.init_from, made.initial_state())
         return state, spread(np.asarray(state.buffer[:SHOWN]))
-    step, state = found
-    for damaged in [s for s in checkpoints.steps() if s > step]:
+    state = checkpoints.fill(jax.eval_shape(made.initial_state), found)
+    for damaged in [s for s in checkpoints.steps() if s > found.step]:
         checkpoints.delete(damaged)
-    print(f"going on from the checkpoint of step {step:,}", flush=True)
-    known = job.past.first_spread if job.past else None
+    print(f"going on from the checkpoint of step {found.step:,}", flush=True)
+    known = found.notes.get("first_spread")  # none of an older version's
     return state, spread(np.asarray(state.buffer[:SHOWN])) if known is None else known
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.workdir import files
@@ -22,6 +23,7 @@ class Validator:
         looked at, and nothing is chosen by them.
       every_steps: 0 means never.
       judges: whether images are held out.
+      notes: what every checkpoint of the run carries.
     """
 
     def __init__(
@@ -32,11 +34,12 @@ class Validator:
         *,
         every_steps: int,
         judges: bool,
+        notes: Mapping[str, Any],
     ) -> None:
         self.light, self.every_steps = light, every_steps
         self.jsonl = workdir / "eval_metrics.jsonl"
         files.truncate_json_lines(self.jsonl, step)
-        self.best = Best(workdir) if every_steps and judges else None
+        self.best = Best(workdir, notes) if every_steps and judges else None
 
     def next_step(self, step: int) -> int:
         """The next step after `step` that is evaluated; far away if none is."""

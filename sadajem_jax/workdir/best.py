@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from sadajem_jax.workdir.checkpoint import Checkpoints, Damaged, Stored
@@ -20,10 +21,17 @@ class Best:
 
     Args:
       workdir: W.
+      notes: what every checkpoint of the run carries.
     """
 
-    def __init__(self, workdir: pathlib.Path) -> None:
-        self._checkpoints = Checkpoints(workdir / "best")
+    def __init__(self, workdir: pathlib.Path, notes: Mapping[str, Any]) -> None:
+        self._checkpoints, self._notes = Checkpoints(workdir / "best"), dict(notes)
+        for step in self._checkpoints.steps():
+            try:
+                self._checkpoints.read(step)
+            except Damaged as error:  # it must not outrank what can be read
+                logger.warning("the best model, of step %d, is damaged (%s): removed", step, error)
+                self._checkpoints.delete(step)
 
     def offer(self, step: int, state: Any, accuracy: float) -> None:
         """Keeps the state if its accuracy is above the best there is; the one before goes after.
@@ -31,11 +39,11 @@ class Best:
         Raises:
           UserError: if it cannot be written.
         """
-        if accuracy <= _highest(self._checkpoints)[1]:
+        if accuracy <= max(_judged(self._checkpoints).values(), default=-1.0):
             return
-        if step in self._checkpoints.steps():  # made before, with other bits
+        if step in self._checkpoints.steps():  # made before, with other bits: one name, one state
             self._checkpoints.delete(step)
-        self._checkpoints.save(step, state, **{JUDGE: accuracy})
+        self._checkpoints.save(step, state, **self._notes, **{JUDGE: accuracy})
         self._checkpoints.wait()  # it is the best only when it is there
         for old in self._checkpoints.steps():
             if old != step:
@@ -64,12 +72,6 @@ def read(workdir: pathlib.Path) -> Stored | None:
         except Damaged as error:
             logger.warning("the best model, of step %d, is damaged (%s)", step, error)
     return None
-
-
-def _highest(checkpoints: Checkpoints) -> tuple[int, float]:
-    """(step, accuracy) of the best model; (-1, -1) where there is none."""
-    judged = _judged(checkpoints)
-    return max(judged.items(), key=lambda item: (item[1], -item[0]), default=(-1, -1.0))
 
 
 def _judged(checkpoints: Checkpoints) -> dict[int, float]:

@@ -19,7 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from sadajem_jax import __version__
-from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.errors import UserError, first_line
 from sadajem_jax.workdir import state_format
 
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class Checkpoints:
             found = self._manager.restore(step, args=args)
             state, notes = dict(found.state), dict(found.notes)
         except Exception as error:  # corrupt files raise anything
-            raise Damaged(_first_line(error)) from error
+            raise Damaged(first_line(error)) from error
         state_format.require_known(notes, f"checkpoint {step} in {self.folder}")
         if notes.get("checksum") != state_format.checksum_of_stored(state, notes):
             raise Damaged("its checksum does not fit its contents")
@@ -156,7 +156,7 @@ class Checkpoints:
           Damaged: as `read`.
           UserError: if it has another structure, or a later version wrote it.
         """
-        return self._filled(self.read(step), like)
+        return self.fill(like, self.read(step))
 
     def restore_last(self, like: Any) -> tuple[int, Any] | None:
         """The last good checkpoint: (step, state of the structure of `like`), or None if none.
@@ -165,9 +165,14 @@ class Checkpoints:
           UserError: as `read_last`, or if it has another structure.
         """
         found = self.read_last()
-        return None if found is None else (found.step, self._filled(found, like))
+        return None if found is None else (found.step, self.fill(like, found))
 
-    def _filled(self, found: Stored, like: Any) -> Any:
+    def fill(self, like: Any, found: Stored) -> Any:
+        """What was read, in the structure of `like`, on the default device.
+
+        Raises:
+          UserError: if it has another structure.
+        """
         where = f"checkpoint {found.step} in {self.folder}"
         return jax.device_put(state_format.fill(like, found.state, found.notes, where))
 
@@ -177,7 +182,7 @@ class Checkpoints:
         try:
             return dict(self._manager.restore(step, args=args).notes)
         except Exception as error:  # the state beside it is then unreadable too: see `read`
-            logger.warning("the notes of checkpoint %d are damaged (%s)", step, _first_line(error))
+            logger.warning("the notes of checkpoint %d are damaged (%s)", step, first_line(error))
             return {}
 
     def delete(self, step: int) -> None:
@@ -192,11 +197,7 @@ class Checkpoints:
 
     def _unwritable(self, error: Exception) -> UserError:
         return UserError(
-            f"could not write a checkpoint to {self.folder} ({_first_line(error)}); the last good "
+            f"could not write a checkpoint to {self.folder} ({first_line(error)}); the last good "
             f"one is intact: free space or make the folder writable, then give the same command "
             f"again"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else repr(error)

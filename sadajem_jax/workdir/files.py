@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from sadajem_jax.console.errors import UserError
+
 
 def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Replaces `path` by a file that holds `data`, in one step; creates its folder.
@@ -84,7 +86,7 @@ def truncate_json_lines(path: str | os.PathLike[str], last_step: int) -> None:
       last_step: the last step whose results the run still has.
 
     Raises:
-      ValueError: if a line other than the last is not a JSON object with a "step".
+      UserError: if a line other than the last is not a JSON object with a "step".
     """
     path = Path(path)
     if not path.exists():
@@ -97,7 +99,7 @@ def truncate_json_lines(path: str | os.PathLike[str], last_step: int) -> None:
         except (ValueError, TypeError, KeyError) as error:
             if number == len(lines):
                 break
-            raise ValueError(
+            raise UserError(
                 f'{path}, line {number}: expected a JSON object with a "step", found '
                 f"{line[:80]!r}. Only the last line of a log can be torn, so something else wrote "
                 "this file: repair that line, or move the file away."

@@ -8,6 +8,25 @@ import tempfile
 
 from sadajem_jax.console.errors import UserError
 
+# What a run's results are in, besides its checkpoints.
+RESULTS = ("best", "restarts.json", "metrics.json", "metrics_provenance.json", "evaluation.json")
+
+
+def set_aside(workdir: pathlib.Path) -> None:
+    """Moves what a run left whose checkpoints are gone into a folder of its own, and says so.
+
+    Without them nothing tells which run it was: a new run must not pass it off as its own.
+    """
+    found = [workdir / name for name in RESULTS if (workdir / name).exists()]
+    if not found:
+        return
+    number = 1 + sum(1 for _ in workdir.glob("earlier_*"))
+    aside = workdir / f"earlier_{number}"
+    aside.mkdir()
+    for path in found:
+        path.rename(aside / path.name)
+    print(f"results of an earlier run, whose checkpoints are gone, are now in {aside}", flush=True)
+
 
 def prepare(workdir: pathlib.Path) -> None:
     """Creates the folder, and finds out now whether it can be written.

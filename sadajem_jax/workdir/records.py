@@ -120,8 +120,14 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
 
 def read_pieces(workdir: pathlib.Path) -> dict[str, dict[str, Any]]:
     """The records of W/evaluation.json, piece by piece."""
-    found = read_json(workdir / "evaluation.json")
-    return {name: record for name, record in found.items() if name != PARTS}
+    path = workdir / "evaluation.json"
+    found = {name: record for name, record in read_json(path).items() if name != PARTS}
+    if any(not isinstance(record, dict) for record in found.values()):
+        raise UserError(
+            f"{path}: expected a record for each piece, found something else; restore the file, or "
+            f"move it away and evaluate again"
+        )
+    return found
 
 
 def by_training(step: int, checkpoint: str = "last") -> dict[str, Any]:

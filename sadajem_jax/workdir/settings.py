@@ -76,7 +76,7 @@ def read(workdir: pathlib.Path) -> Settings:
     try:
         made = flat(json.loads(path.read_text()))
         return defaults(made["data.name"]) | made
-    except (ValueError, KeyError, AttributeError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise UserError(
             f"{path} is no config of a run ({type(error).__name__}): restore it, or move it away "
             f"and give the training's command again, which writes it anew"

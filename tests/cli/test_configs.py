@@ -6,8 +6,7 @@ import pathlib
 
 import pytest
 
-from sadajem_jax.cli import config
-from sadajem_jax.cli import rules as config_rules
+from sadajem_jax.cli import config, rules
 from sadajem_jax.workdir.settings import flat
 
 # The paper's Table 7 and section 5, and the released program's defaults where it is silent.
@@ -38,7 +37,7 @@ PAPER = {
 @pytest.mark.parametrize("name", config.shipped())
 def test_shipped_configs_pass_the_rules(name: str) -> None:
     """Every config that comes with the program can be run as it is."""
-    config_rules.check(config.load(name))
+    rules.check(config.load(name))
 
 
 def test_cifar10_has_the_paper_s_settings() -> None:

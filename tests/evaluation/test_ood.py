@@ -214,7 +214,8 @@ def test_any_prepared_data_set_can_be_listed(tmp_path: pathlib.Path) -> None:
     ("name", "match"),
     [
         ("celeb_a", "celeb_a: expected a prepared set in .*, found none"),
-        ("{}/none.npz", "none.npz: expected an array `images`"),
+        ("{}/none.npz", "none.npz: expected an .npz file of images, found nothing"),
+        ("{}/torn.npz", "torn.npz: expected an array `images`"),
         ("{}/wrong.npz", r"found int64 \[3\]"),
         ("{}/empty", "expected image files .*, found none"),
         ("{}/bad", "b.png: this image cannot be read"),
@@ -229,6 +230,7 @@ def test_what_cannot_be_had_is_one_line(tmp_path: pathlib.Path, name: str, match
     np.savez(tmp_path / "wrong.npz", images=np.arange(3))
     np.savez(tmp_path / "bytes.npz", images=np.linspace(0, 255, 64).reshape(1, 8, 8, 1))
     np.savez(tmp_path / "nan.npz", images=np.full((1, 8, 8, 1), np.nan))
+    (tmp_path / "torn.npz").write_bytes((tmp_path / "bytes.npz").read_bytes()[:200])
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "b.png").write_bytes(b"no picture")

@@ -7,13 +7,12 @@ import pathlib
 import shutil
 from typing import Any
 
-import numpy as np
 import pytest
 
 import main
 from sadajem_jax.data import loading
 from sadajem_jax.data.loading import Images
-from sadajem_jax.training import identity, train, watch
+from sadajem_jax.training import train, watch
 from sadajem_jax.workdir import settings
 from sadajem_jax.workdir.checkpoint import Checkpoints
 from tests import runs
@@ -116,11 +115,43 @@ def test_a_folder_of_too_few_images_is_refused(
 
 
 def test_the_first_buffer_stays_the_measure(copied: pathlib.Path) -> None:
-    """What a collapse is measured by is the spread of the first buffer, carried by checkpoints."""
+    """What a collapse is measured by is the spread of the first buffer, carried by checkpoints, and
+    taken over by the process that goes on.
+    """
     checkpoints = Checkpoints(copied / "checkpoints", read_only=True)
-    past = identity.find(copied, checkpoints)
-    first = checkpoints.read(0).state["buffer"][: train.SHOWN]
-    assert past is not None and past.first_spread == pytest.approx(watch.spread(first))
-    assert past.first_spread != pytest.approx(
-        watch.spread(np.asarray(checkpoints.read(10).state["buffer"])), rel=1e-4
-    )
+    first, last = checkpoints.read(0), checkpoints.read(10)
+    measure = watch.spread(first.state["buffer"][: train.SHOWN])
+    assert measure != pytest.approx(watch.spread(last.state["buffer"][: train.SHOWN]), rel=1e-4)
+    assert last.notes["first_spread"] == pytest.approx(measure)
+    shutil.rmtree(copied / "checkpoints" / "10")
+    assert main.main(runs.command(copied, **STEPS)) == 0
+    again = Checkpoints(copied / "checkpoints", read_only=True).read(10)
+    assert again.notes["first_spread"] == last.notes["first_spread"]
+
+
+def test_results_without_checkpoints_are_set_aside(tmp_path: pathlib.Path, capsys: Any) -> None:
+    """With the checkpoints gone, a new run reports nothing of the old one's, and loses none."""
+    validated = {"data__val_size": 100, "eval__every_epochs": 1, "train__batch_size_label": 200}
+    assert main.main(runs.command(tmp_path, **STEPS, **validated)) == 0
+    shutil.rmtree(tmp_path / "checkpoints")
+    assert main.main(runs.command(tmp_path, seed=7, **STEPS)) == 0
+    assert "earlier_1" in capsys.readouterr().out
+    assert not any(name.startswith("best/") for name in numbers(tmp_path))
+    assert any(name.startswith("best/") for name in numbers(tmp_path / "earlier_1"))
+    assert not (tmp_path / "best").exists() and (tmp_path / "earlier_1" / "best").is_dir()
+
+
+def numbers(workdir: pathlib.Path) -> dict[str, float]:
+    """W/metrics.json."""
+    return json.loads((workdir / "metrics.json").read_text())
+
+
+def test_a_lost_log_keeps_no_run_from_its_end(copied: pathlib.Path, capsys: Any) -> None:
+    """Without its log a finished run still writes its numbers; a damaged log is one line."""
+    (copied / "metrics.json").unlink()
+    (copied / "train_metrics.jsonl").unlink()
+    assert main.main(runs.command(copied, **STEPS)) == 0
+    assert "test accuracy" in capsys.readouterr().out
+    (copied / "metrics.json").unlink()
+    (copied / "train_metrics.jsonl").write_text('xx\n{"step": 2}\n')
+    assert "train_metrics.jsonl, line 1" in refusal(runs.command(copied, **STEPS), capsys)

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import main
+import sadajem_jax
 from sadajem_jax.training import divergence, result, run_log
 from sadajem_jax.workdir import restarts
 from sadajem_jax.workdir.checkpoint import Checkpoints
@@ -237,12 +238,16 @@ def test_each_retry_goes_one_further_back(
 ) -> None:
     """Retries begin at the last checkpoint, then one before; K doubles; the end is reached."""
     monkeypatch.setattr(divergence, "check", Trouble(25, 24))
-    argv = runs.command(tmp_path, train__on_divergence="double_steps")
+    argv = runs.command(tmp_path, train__on_divergence="double_steps", checkpoint__keep=10)
     assert main.main(argv) == 0
     out = capsys.readouterr().out
     assert "restart 1 of 2 from step 21 with K = 2" in out
     assert "restart 2 of 2 from step 14 with K = 4" in out
     assert runs.logged_steps(tmp_path) == list(range(1, 41))
+    assert sadajem_jax.load(tmp_path).num_sgld_steps == 4
+    assert sadajem_jax.load(tmp_path, 7).num_sgld_steps == 1  # as it was trained
+    kept = Checkpoints(tmp_path / "checkpoints", read_only=True)
+    assert kept.notes(0)["first_spread"] == kept.notes(40)["first_spread"]
 
 
 def test_kill_in_a_retry_resumes_the_retry(

@@ -26,7 +26,7 @@ def value_of(workdir: pathlib.Path) -> float | None:
 
 def test_only_a_better_one_replaces_it(tmp_path: pathlib.Path) -> None:
     """The highest accuracy stays, whatever comes after; one copy of it is kept."""
-    kept = Best(tmp_path)
+    kept = Best(tmp_path, {"restarts": 0})
     for step, accuracy in ((10, 0.5), (20, 0.7), (30, 0.6), (40, 0.7)):
         kept.offer(step, state(step), accuracy)
         assert value_of(tmp_path) == (10 if step == 10 else 20)  # there when `offer` returns
@@ -36,7 +36,7 @@ def test_only_a_better_one_replaces_it(tmp_path: pathlib.Path) -> None:
 
 def test_a_better_one_of_an_earlier_step_is_kept(tmp_path: pathlib.Path) -> None:
     """After going back, a better model of an earlier or the same step is saved, not passed over."""
-    kept = Best(tmp_path)
+    kept = Best(tmp_path, {"restarts": 0})
     kept.offer(40, state(1), 0.5)
     kept.offer(20, state(2), 0.6)
     assert value_of(tmp_path) == 2
@@ -47,7 +47,7 @@ def test_a_better_one_of_an_earlier_step_is_kept(tmp_path: pathlib.Path) -> None
 
 def test_a_damaged_best_is_none(tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture) -> None:
     """One flipped byte in the best model is reported, and there is then no best."""
-    kept = Best(tmp_path)
+    kept = Best(tmp_path, {"restarts": 0})
     kept.offer(10, state(1), 0.5)
     kept.close()
     largest = max(
@@ -58,6 +58,18 @@ def test_a_damaged_best_is_none(tmp_path: pathlib.Path, caplog: pytest.LogCaptur
     largest.write_bytes(data)
     assert best.read(tmp_path) is None
     assert "the best model, of step 10, is damaged" in caplog.text
+
+
+def test_a_damaged_best_outranks_none(tmp_path: pathlib.Path) -> None:
+    """A best that cannot be read is removed when a training goes on, and a lower one takes over."""
+    kept = Best(tmp_path, {"restarts": 0})
+    kept.offer(10, state(1), 0.9)
+    kept.close()
+    (tmp_path / "best" / "10" / "state" / "manifest.ocdbt").write_bytes(b"")
+    again = Best(tmp_path, {"restarts": 0})
+    again.offer(20, state(2), 0.5)
+    again.close()
+    assert value_of(tmp_path) == 2
 
 
 def test_no_folder_is_no_best(tmp_path: pathlib.Path) -> None:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sadajem_jax.console.errors import UserError
 from sadajem_jax.workdir import files
 
 
@@ -108,7 +109,7 @@ def test_a_bad_line_in_the_middle_is_an_error(tmp_path, line):
     path = tmp_path / "train.jsonl"
     text = f'{{"step": 1}}\n{line}\n{{"step": 2}}\n'
     path.write_text(text)
-    with pytest.raises(ValueError, match="line 2"):
+    with pytest.raises(UserError, match="line 2"):
         files.truncate_json_lines(path, 2)
     assert path.read_text() == text
 

@@ -10,6 +10,7 @@ from sadajem_jax.console.words import duration
 from sadajem_jax.report import html, ours
 from sadajem_jax.report.html import cell, text
 from sadajem_jax.report.run import Run
+from sadajem_jax.workdir.settings import flat
 
 HEADER = ("piece", "checkpoint", "time", "images/s", "hardware", "finished")
 
@@ -18,8 +19,8 @@ def section(run: Run) -> str:
     """What one needs to do it again."""
     rows = [_row(run, name, record) for name, record in run.pieces.items()]
     fields = "".join(
-        f"<div><code>{text(name)}</code><code>{text(value)}</code></div>"
-        for name, value in _flat(run.config).items()
+        f"<div><code>{text(name)}</code><code>{text(value) or '&quot;&quot;'}</code></div>"
+        for name, value in flat(run.config).items()
     )
     return (
         f"<h2>Times and hardware</h2>\n{html.table(HEADER, rows)}\n<h2>Config</h2>\n"
@@ -39,13 +40,3 @@ def _row(run: Run, name: str, record: Mapping[str, Any]) -> html.Row:
         record.get("finished", "–"),
     )
     return "older" if run.is_older(run.subject(name, record)) else "", cells
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            fields |= _flat(value, f"{prefix}{name}.")
-        else:
-            fields[prefix + name] = '""' if value == "" else value
-    return fields
