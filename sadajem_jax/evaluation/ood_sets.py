@@ -7,19 +7,17 @@ image files, or an .npz file. Images of another size are cut to a centred square
 from __future__ import annotations
 
 import difflib
-import io
-import os
 import pathlib
-import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 
-from sadajem_jax.console.errors import first_line
 from sadajem_jax.data import loading, specs
 from sadajem_jax.data.specs import DataError, DatasetSpec, get_spec
+from sadajem_jax.evaluation import image_files
+from sadajem_jax.evaluation.fitting import fit
 from sadajem_jax.inference import pictures
 
 INTERPOLATED = "_interpolated"
@@ -32,7 +30,6 @@ NAMES = (
     "gaussian_noise",
     "celeb_a",
 )
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 CROP = 32  # pixels of a photograph in each crop
 GAUSSIAN_STD = 0.5  # on the [-1, 1] scale, as in Outlier Exposure
 SEED = 0
@@ -129,13 +126,13 @@ def _find(
         return interpolated(images), "means of two of " + note
     path = pathlib.Path(name).expanduser()
     if path.suffix == ".npz":
-        return _npz(path)
+        return image_files.npz(path)
     if path.is_dir() and "/" in name:
-        return _folder(path)
+        return image_files.folder(path)
     if "/" in name and name.split("/")[0] not in _builders():
         found = "a file of another kind" if path.exists() else "nothing of that name"
         raise DataError(f"{name}: expected a folder of images or an .npz file, found {found}")
-    return _prepared(name, data_dir)
+    return image_files.test_split(name, data_dir)
 
 
 def uniform_noise(shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
@@ -197,131 +194,3 @@ def describe(name: str, found: int) -> str:
     if found == official:
         return f"the {official:,} test images of {name}"
     return f"{found:,} of the {official:,} official test images of {name}"
-
-
-def _npz(path: pathlib.Path) -> tuple[np.ndarray, str]:
-    """The array `images`, or the only one: uint8, or floats in [-1, 1]; [N, H, W(, channels)]."""
-    if not path.is_file():
-        raise DataError(f"{path}: expected an .npz file of images, found nothing of that name")
-    try:
-        with open(path, "rb") as file, np.load(file) as arrays:
-            names = arrays.files
-            key = "images" if "images" in names or len(names) != 1 else names[0]
-            images = arrays[key]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(
-            f"{path}: expected an array `images` in it ({first_line(error)})"
-        ) from error
-    is_pixels = images.dtype == np.uint8 or images.dtype.kind == "f"
-    if images.ndim not in (3, 4) or not is_pixels or not len(images):
-        raise DataError(
-            f"{path}: expected images [N, H, W, channels] of uint8, or of floats in [-1, 1], found "
-            f"{images.dtype} {list(images.shape)}"
-        )
-    pixels, warning = (images, "") if images.dtype == np.uint8 else _of_floats(path, images)
-    note = f"{len(images):,} images of {path.name}{warning}"
-    return pixels.reshape(*pixels.shape[:3], -1), note
-
-
-def _of_floats(path: pathlib.Path, images: np.ndarray) -> tuple[np.ndarray, str]:
-    """Bytes of floats in [-1, 1], and a warning where they look like floats in [0, 1]."""
-    low, high = images.min(), images.max()
-    if not (low >= -1 and high <= 1):  # a NaN too
-        raise DataError(
-            f"{path}: expected floats in [-1, 1], found {low:g} to {high:g}; scale them by "
-            f"x / 127.5 - 1, or store bytes as uint8"
-        )
-    doubt = "; warning: floats in [-1, 1] are expected, and none here is below 0"
-    return pictures.to_uint8(images), doubt if low >= 0 else ""
-
-
-def _folder(path: pathlib.Path) -> tuple[Iterator[np.ndarray], str]:
-    """All image files under a folder, by name."""
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not found:
-        raise DataError(f"{path}: expected image files ({', '.join(SUFFIXES)}), found none")
-    return _opened(found), f"{len(found):,} images of the folder {path.name}"
-
-
-def _opened(paths: list[pathlib.Path]) -> Iterator[np.ndarray]:
-    from PIL import Image
-
-    for path in paths:
-        try:
-            yield np.asarray(Image.open(path).convert("RGB"))
-        except OSError as error:
-            raise DataError(f"{path}: this image cannot be read ({first_line(error)})") from error
-
-
-def _prepared(name: str, data_dir: str | None) -> tuple[Iterator[np.ndarray], str]:
-    """The test split of a data set that tensorflow-datasets has prepared as array_record."""
-    import tensorflow_datasets as tfds
-
-    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    root = pathlib.Path(data_dir or default).expanduser()
-    versions = [info.parent for info in (root / name).glob("[0-9]*.*.*/dataset_info.json")]
-    if not versions:
-        raise DataError(
-            f"{name}: expected a prepared set in {root}, found none, and this program prepares "
-            "only CIFAR and SVHN: prepare it there with tensorflow-datasets "
-            "(file_format=array_record), or give a folder or an .npz file of its images"
-        )
-    folder = max(versions, key=lambda f: [int(n) for n in f.name.split(".")])
-    try:
-        undecoded = {"image": tfds.decode.SkipDecoding()}
-        builder = tfds.builder_from_directory(folder)
-        source = builder.as_data_source(split="test", decoders=undecoded)
-    except Exception as error:  # many libraries take part, and each has errors of its own
-        raise DataError(
-            f"{name}: {folder} has no test images to read ({first_line(error)})"
-        ) from error
-    return _decoded(name, source), f"the {len(source):,} test images of {name}"
-
-
-def _decoded(name: str, source: Any) -> Iterator[np.ndarray]:
-    """Image by image, as a large set would not fit into memory before it is resized."""
-    from PIL import Image
-
-    for i in range(len(source)):
-        try:
-            yield np.asarray(Image.open(io.BytesIO(source[i]["image"])))
-        except (OSError, KeyError, TypeError) as error:
-            raise DataError(f"{name}: image {i} cannot be read ({first_line(error)})") from error
-
-
-def fit(images: Iterable[np.ndarray], size: int, channels: int) -> tuple[np.ndarray, str]:
-    """Images in another set's shape.
-
-    Args:
-      images: [H, W, channels] each, all of one shape or each of its own.
-      size: pixels of a side.
-      channels: 1 or 3.
-
-    Returns:
-      [N, size, size, channels], as they were where they fit already, and what was done to them.
-    """
-    if isinstance(images, np.ndarray) and images.shape[1:] == (size, size, channels):
-        return images, ""
-    fitted, cut, resized, recoloured = [], False, False, False
-    for image in images:
-        cut |= image.shape[0] != image.shape[1]
-        resized |= min(image.shape[:2]) != size
-        recoloured |= image.shape[2:] not in ((), (1,)) if channels == 1 else image.ndim == 2
-        fitted.append(_fit(image, size, channels))
-    done = ["the centred square of each"] * cut + [f"resized to {size}x{size}"] * resized
-    done += ["turned to grey"] * (recoloured and channels == 1)
-    return np.stack(fitted), "; " * bool(done) + ", ".join(done)
-
-
-def _fit(image: np.ndarray, size: int, channels: int) -> np.ndarray:
-    from PIL import Image
-
-    grey = image.ndim == 2 or image.shape[-1] == 1
-    plane = Image.fromarray(image.reshape(image.shape[:2]) if grey else image)
-    plane = plane.convert("L" if channels == 1 else "RGB")
-    side = min(plane.size)
-    left, top = (plane.width - side) // 2, (plane.height - side) // 2
-    square = plane.crop((left, top, left + side, top + side))
-    if side != size:
-        square = square.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(square).reshape(size, size, channels)

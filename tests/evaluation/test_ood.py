@@ -16,7 +16,7 @@ from PIL import Image
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.data import loading
 from sadajem_jax.data.specs import DataError, get_spec
-from sadajem_jax.evaluation import ood, ood_sets, passes
+from sadajem_jax.evaluation import fitting, ood, ood_sets, passes
 from sadajem_jax.inference import torch_checkpoint
 from sadajem_jax.wide_resnet import WideResNet
 from sadajem_jax.workdir.figure import Figure
@@ -144,12 +144,12 @@ def test_an_image_is_cut_to_its_centre_and_resized() -> None:
     """Of a tall image the top and bottom go; grey becomes colour where colour is asked for."""
     tall = np.zeros((40, 20, 3), np.uint8)
     tall[10:30] = 200
-    images, how = ood_sets.fit([tall], 10, 3)
+    images, how = fitting.fit([tall], 10, 3)
     assert images.shape == (1, 10, 10, 3) and (images == 200).all()
     assert how == "; the centred square of each, resized to 10x10"
-    grey, how = ood_sets.fit([np.full((5, 5), 9, np.uint8)], 5, 3)
+    grey, how = fitting.fit([np.full((5, 5), 9, np.uint8)], 5, 3)
     assert grey.shape == (1, 5, 5, 3) and (grey == 9).all() and not how
-    assert ood_sets.fit([tall], 10, 1)[0].shape == (1, 10, 10, 1)
+    assert fitting.fit([tall], 10, 1)[0].shape == (1, 10, 10, 1)
 
 
 def test_folders_and_npz_files_are_sets(tmp_path: pathlib.Path) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from sadajem_jax.cli import main as cli
 from sadajem_jax.data import loading
 from sadajem_jax.data.specs import get_spec
+from sadajem_jax.evaluation import nearest as nearest_images
 from sadajem_jax.evaluation import samples
 from sadajem_jax.inference import pictures
 from sadajem_jax.inference.images import as_float
@@ -158,7 +159,7 @@ def test_nearest_is_exact_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None
     between = (queries[:, None].astype(float) - images).reshape(5, 23, -1) / 255
     expected = np.sort(np.linalg.norm(between, axis=-1), axis=1)[:, :6]
     for block in (2, 7, 1000):
-        monkeypatch.setattr(samples, "BLOCK", block)
+        monkeypatch.setattr(nearest_images, "BLOCK", block)
         rows, distances = samples.nearest(queries, images, 6)
         np.testing.assert_allclose(distances, expected, rtol=1e-12)
         np.testing.assert_allclose(

@@ -1,0 +1,108 @@
+"""Images as people keep them, read: an .npz file, a folder, a set of tensorflow-datasets."""
+
+from __future__ import annotations
+
+import io
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from sadajem_jax.console.errors import first_line
+from sadajem_jax.data import prepared
+from sadajem_jax.data.specs import DataError
+from sadajem_jax.inference import pictures
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+
+
+def npz(path: pathlib.Path) -> tuple[np.ndarray, str]:
+    """The array `images`, or the only one: uint8, or floats in [-1, 1]; [N, H, W(, channels)]."""
+    if not path.is_file():
+        raise DataError(f"{path}: expected an .npz file of images, found nothing of that name")
+    try:
+        with open(path, "rb") as file, np.load(file) as arrays:
+            names = arrays.files
+            key = "images" if "images" in names or len(names) != 1 else names[0]
+            images = arrays[key]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"{path}: expected an array `images` in it ({first_line(error)})"
+        ) from error
+    is_pixels = images.dtype == np.uint8 or images.dtype.kind == "f"
+    if images.ndim not in (3, 4) or not is_pixels or not len(images):
+        raise DataError(
+            f"{path}: expected images [N, H, W, channels] of uint8, or of floats in [-1, 1], found "
+            f"{images.dtype} {list(images.shape)}"
+        )
+    pixels, warning = (images, "") if images.dtype == np.uint8 else _of_floats(path, images)
+    note = f"{len(images):,} images of {path.name}{warning}"
+    return pixels.reshape(*pixels.shape[:3], -1), note
+
+
+def _of_floats(path: pathlib.Path, images: np.ndarray) -> tuple[np.ndarray, str]:
+    """Bytes of floats in [-1, 1], and a warning where they look like floats in [0, 1]."""
+    low, high = images.min(), images.max()
+    if not (low >= -1 and high <= 1):  # a NaN too
+        raise DataError(
+            f"{path}: expected floats in [-1, 1], found {low:g} to {high:g}; scale them by "
+            f"x / 127.5 - 1, or store bytes as uint8"
+        )
+    doubt = "; warning: floats in [-1, 1] are expected, and none here is below 0"
+    return pictures.to_uint8(images), doubt if low >= 0 else ""
+
+
+def folder(path: pathlib.Path) -> tuple[Iterator[np.ndarray], str]:
+    """All image files under a folder, by name."""
+    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not found:
+        raise DataError(f"{path}: expected image files ({', '.join(SUFFIXES)}), found none")
+    return _opened(found), f"{len(found):,} images of the folder {path.name}"
+
+
+def _opened(paths: list[pathlib.Path]) -> Iterator[np.ndarray]:
+    from PIL import Image
+
+    for path in paths:
+        try:
+            yield np.asarray(Image.open(path).convert("RGB"))
+        except OSError as error:
+            raise DataError(f"{path}: this image cannot be read ({first_line(error)})") from error
+
+
+def test_split(name: str, data_dir: str | None) -> tuple[Iterator[np.ndarray], str]:
+    """The test split of a data set that tensorflow-datasets has prepared as array_record."""
+    import tensorflow_datasets as tfds
+
+    root = prepared.root_of(data_dir)
+    versions = [info.parent for info in (root / name).glob("[0-9]*.*.*/dataset_info.json")]
+    if not versions:
+        raise DataError(
+            f"{name}: expected a prepared set in {root}, found none, and this program prepares "
+            "only CIFAR and SVHN: prepare it there with tensorflow-datasets "
+            "(file_format=array_record), or give a folder or an .npz file of its images"
+        )
+    folder = max(versions, key=lambda f: [int(n) for n in f.name.split(".")])
+    try:
+        undecoded = {"image": tfds.decode.SkipDecoding()}
+        builder = tfds.builder_from_directory(folder)
+        source = builder.as_data_source(split="test", decoders=undecoded)
+    except Exception as error:  # many libraries take part, and each has errors of its own
+        raise DataError(
+            f"{name}: {folder} has no test images to read ({first_line(error)})"
+        ) from error
+    return _decoded(name, source), f"the {len(source):,} test images of {name}"
+
+
+def _decoded(name: str, source: Any) -> Iterator[np.ndarray]:
+    """Image by image, as a large set would not fit into memory before it is resized."""
+    from PIL import Image
+
+    for i in range(len(source)):
+        try:
+            yield np.asarray(Image.open(io.BytesIO(source[i]["image"])))
+        except (OSError, KeyError, TypeError) as error:
+            raise DataError(f"{name}: image {i} cannot be read ({first_line(error)})") from error
