@@ -1,0 +1,1 @@
+"""How good generated images are: networks that see features, and measures over them."""

@@ -1,0 +1,73 @@
+"""What sees features in images: a network with its weights, applied to a data set in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from sadajem_jax.evaluation.quality import archive
+from sadajem_jax.evaluation.sharded import PerRow, ShardedRows
+
+
+class Extractor:
+    """Features of any number of images, on all local devices, in float32 at `highest` precision.
+
+    Args:
+      name: of the network; measures made with it are named after it.
+      per_image: pure: (variables, images [B, H, W, channels] of 0..255, uint8 or floating point)
+        -> {"features": [B, D], "logits": [B, C]}.
+      variables: of the network, host-local.
+      version: of what `per_image` does with the variables (resize, scale): another one, another
+        fingerprint.
+      batch_size: images a device takes at a time.
+      devices: all local ones by default.
+
+    Attributes:
+      name: as given.
+      fingerprint: of name, version and weights: equal fingerprints give equal features.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        per_image: PerRow,
+        variables: Any,
+        *,
+        version: str,
+        batch_size: int,
+        devices: Sequence[jax.Device] | None = None,
+    ) -> None:
+        self.name = name
+        self.fingerprint = f"{name}-{version}-{archive.checksum(variables)}"
+        self._variables = variables
+        self._rows = ShardedRows(per_image, batch_size=batch_size, devices=devices)
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """What the network makes of each image.
+
+        Args:
+          images: [N, H, W, channels], 0..255, uint8 or floating point (not rounded here).
+
+        Returns:
+          {"features": [N, D], "logits": [N, C]} in the images' order, on the host.
+
+        Raises:
+          ValueError: if there is none, or they have another shape, kind or range.
+        """
+        check(images)
+        return self._rows(self._variables, images)
+
+
+def check(images: np.ndarray) -> None:
+    """Raises ValueError unless images are [N, H, W, 1 or 3] of 0..255."""
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise ValueError(f"expected images [N, H, W, 1 or 3], found {list(images.shape)}")
+    if images.dtype != np.uint8:
+        low, high = (images.min(), images.max()) if images.size else (0, 0)
+        if images.dtype.kind != "f" or not (low >= 0 and high <= 255):
+            raise ValueError(
+                f"expected uint8 or floating point of 0..255, found {images.dtype} of {low}..{high}"
+            )

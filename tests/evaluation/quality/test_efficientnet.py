@@ -1,0 +1,53 @@
+"""EfficientNet-Lite0 on the weights that a package ships."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from sklearn.datasets import load_sample_images
+
+from sadajem_jax.console.errors import UserError
+from sadajem_jax.evaluation.quality import efficientnet
+
+PALACE, DAISY = 698, 985  # of the 1000 ImageNet classes, counted from 0
+
+
+def test_has_the_published_number_of_parameters() -> None:
+    """Kernels, the classifier and two numbers a channel of batch norm: 4,652,008."""
+    images = jax.ShapeDtypeStruct((1, 8, 8, 3), np.float32)
+    network = efficientnet.EfficientNetLite0()
+    params = jax.eval_shape(network.init, jax.random.key(0), images)["params"]
+
+    def count(path: Any, leaf: Any) -> int:
+        folded = path[-1].key == "bias" and path[-2].key != "fc"  # a scale and a shift in one
+        return leaf.size * (2 if folded else 1)
+
+    assert sum(jax.tree.leaves(jax.tree.map_with_path(count, params))) == 4_652_008
+
+
+def test_says_which_package_brings_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the package one line names the extra."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"sadajem-jax\[features\]"):
+        efficientnet.extractor()
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(
+    importlib.util.find_spec(efficientnet.PACKAGE) is None, reason="its weights are not installed"
+)
+def test_knows_photographs() -> None:
+    """The Chinese palace is a palace first, and the flower a daisy: the nearest of 1000 classes."""
+    pytest.importorskip("torch")
+    squares = []
+    for photograph in load_sample_images().images:
+        height, width, _ = photograph.shape
+        left = (width - height) // 2
+        squares.append(photograph[:, left : left + height])
+    found = efficientnet.extractor(batch_size=2)(np.stack(squares))
+    assert found["features"].shape == (2, 1280)
+    assert found["logits"].argmax(axis=1).tolist() == [PALACE, DAISY]
