@@ -33,7 +33,7 @@ def penultimate(network: WideResNet, variables: Any, x: jax.Array) -> dict[str, 
         return call(*args, **kwargs)
 
     with nn.intercept_methods(watch):
-        logits = network.apply(variables, x)
+        logits: Any = network.apply(variables, x)
     (features,) = seen
     return {"features": features, "logits": logits}
 

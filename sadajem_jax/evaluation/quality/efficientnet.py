@@ -142,12 +142,13 @@ def extractor(path: str | os.PathLike[str] | None = None, *, batch_size: int = 5
     """
     state = weights.read(weights.find(_shipped() if path is None else path, PUBLISHED))
     return Extractor(
-        NAME,
-        EfficientNetLite0().apply,  # type: ignore[arg-type]
-        from_state_dict(state),
-        version=VERSION,
-        batch_size=batch_size,
+        NAME, _per_image, from_state_dict(state), version=VERSION, batch_size=batch_size
     )
+
+
+def _per_image(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
+    found: Any = EfficientNetLite0().apply(variables, images)
+    return found
 
 
 def _shipped() -> pathlib.Path | None:

@@ -163,5 +163,5 @@ def extractor(path: str | os.PathLike[str] | None, *, batch_size: int = 50) -> E
 
 
 def _per_image(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
-    found = InceptionV3().apply(variables, images)
+    found: Any = InceptionV3().apply(variables, images)
     return {"features": found["pool_2048"], "logits": found["logits_unbiased"]}

@@ -6,9 +6,11 @@ else could run code is refused by name or by content, unread.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import pathlib
+import re
 import zipfile
 from typing import NamedTuple
 
@@ -104,7 +106,7 @@ def _state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
         ) from error
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-        return {str(name): value.numpy() for name, value in found.items()}
+        state = {str(name): value.numpy() for name, value in found.items()}
     except OSError:
         raise
     except Exception as error:  # a pickle may fail in any way
@@ -112,3 +114,18 @@ def _state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
             f"{path}: expected a state dict of tensors alone, found {type(error).__name__} when it "
             "was read without executing it; get the published file anew"
         ) from error
+    _compare_with_name(path)
+    return state
+
+
+def _compare_with_name(path: pathlib.Path) -> None:
+    """Warns where a name ends, as published ones do, with the start of another file's SHA-256."""
+    named = re.search(r"-([0-9a-f]{8})\.pth$", path.name)
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if named and not found.startswith(named[1]):
+        logger.warning(
+            "%s: not the published file: its SHA-256 begins with %s; what is measured with it is "
+            "not comparable",
+            path,
+            found[:8],
+        )

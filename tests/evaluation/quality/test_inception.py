@@ -7,6 +7,7 @@ import pathlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -56,8 +57,8 @@ def test_is_the_ports_network_in_float32(path: pathlib.Path | None) -> None:
 
 def test_resizes_as_tensorflow_1_did() -> None:
     """New pixel i is the line through the old ones at i * size / target; the last one is held."""
-    image = np.array([0.0, 10.0, 40.0])[None, :, None, None]
-    found = np.asarray(bilinear(image.astype(np.float32), 6))[0, :, 0, 0]
+    image = jnp.array([0.0, 10.0, 40.0])[None, :, None, None]
+    found = bilinear(image, 6)[0, :, 0, 0]
     np.testing.assert_allclose(found, [0, 5, 10, 25, 40, 40], atol=1e-5)
     np.testing.assert_array_equal(weights(299, 299), np.eye(299))
     assert (np.count_nonzero(weights(500, 299), axis=1) <= 2).all()  # shrinking smooths nothing
@@ -107,7 +108,9 @@ def test_another_networks_weights_are_refused(path: pathlib.Path | None) -> None
 
 @pytest.mark.torch
 @golden
-def test_reads_the_ports_file(path: pathlib.Path | None, tmp_path: pathlib.Path) -> None:
+def test_reads_the_ports_file(
+    path: pathlib.Path | None, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """A state dict that PyTorch saved gives the drawn weights' features, as it is or converted."""
     torch = pytest.importorskip("torch")
     state = drawn.state_dict(path)
@@ -115,6 +118,7 @@ def test_reads_the_ports_file(path: pathlib.Path | None, tmp_path: pathlib.Path)
     torch.save({name: torch.from_numpy(value.copy()) for name, value in state.items()}, file)
     extractor = functools.partial(inception.extractor, batch_size=1)
     direct = extractor(file)
+    assert "not the published file" in caplog.text  # which these weights are not
     assert convert.main([str(file)]) == 0
     assert extractor(tmp_path).fingerprint == direct.fingerprint
     expected = places.opened(path)
