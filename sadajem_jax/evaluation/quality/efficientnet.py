@@ -9,9 +9,11 @@ and excitation and takes ReLU6.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -94,8 +96,35 @@ def _conv(
         (stride, stride),
         feature_group_count=groups,
         precision=jax.lax.Precision.HIGHEST,
+        conv_general_dilated=None if groups == 1 else depthwise,
         name=name,
     )(x)
+
+
+def depthwise(
+    x: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: str, **_: Any
+) -> jax.Array:
+    """A filter a channel, as a sum over its places: XLA's own is 2 to 12 times slower on the CPU.
+
+    Args:
+      x: [B, H, W, channels].
+      kernel: [h, w, 1, channels].
+      strides: along H and W.
+      padding: as in `jax.lax.conv_general_dilated`, whose other arguments are implied.
+
+    Returns:
+      What `jax.lax.conv_general_dilated` gives, to rounding.
+    """
+    size = kernel.shape[:2]
+    pads = jax.lax.padtype_to_pads(x.shape[1:3], size, strides, padding)
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    span = [(x.shape[axis + 1] - size[axis]) // strides[axis] * strides[axis] for axis in (0, 1)]
+    places = (
+        x[:, i : i + span[0] + 1 : strides[0], j : j + span[1] + 1 : strides[1]] * kernel[i, j, 0]
+        for i in range(size[0])
+        for j in range(size[1])
+    )
+    return functools.reduce(jnp.add, places)
 
 
 def prepared(images: jax.Array) -> jax.Array:

@@ -6,6 +6,7 @@ import importlib.util
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
@@ -27,6 +28,21 @@ def test_has_the_published_number_of_parameters() -> None:
         return leaf.size * (2 if folded else 1)
 
     assert sum(jax.tree.leaves(jax.tree.map_with_path(count, params))) == 4_652_008
+
+
+@pytest.mark.parametrize("shape", [(9, 8), (7, 7)], ids=str)
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (5, 2)])
+def test_a_filter_a_channel_is_a_grouped_convolution(
+    shape: tuple[int, int], size: int, stride: int
+) -> None:
+    """The sum over places is XLA's convolution with as many groups as channels, padded alike."""
+    rng = np.random.default_rng(0)
+    x, kernel = rng.normal(size=(2, *shape, 4)), rng.normal(size=(size, size, 1, 4))
+    arguments = jnp.asarray(x), jnp.asarray(kernel), (stride, stride), "SAME"
+    expected = jax.lax.conv_general_dilated(
+        *arguments, dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=4
+    )
+    np.testing.assert_allclose(efficientnet.depthwise(*arguments), expected, atol=1e-5)
 
 
 def test_says_which_package_brings_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
