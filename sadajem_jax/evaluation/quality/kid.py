@@ -32,7 +32,7 @@ def distance(
       seed: of the draws.
 
     Returns:
-      The mean, N, and the standard deviation over subsets.
+      The mean, N, and the standard deviation over subsets, if there are several.
 
     Raises:
       ValueError: if a set has fewer than two rows.
@@ -40,13 +40,16 @@ def distance(
     least = min(size, len(features), len(reference))
     if least < 2:
         raise ValueError(f"KID needs at least two rows of each, found {least}")
+    if least == len(features) == len(reference):
+        subsets = 1  # there is but one
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(subsets):
         x = features[rng.choice(len(features), least, replace=False)]
         y = reference[rng.choice(len(reference), least, replace=False)]
         found.append(discrepancy(x.astype(np.float64), y.astype(np.float64)))
-    return Measured(float(np.mean(found)), len(features), float(np.std(found)))
+    std = float(np.std(found)) if subsets > 1 else None
+    return Measured(float(np.mean(found)), len(features), std)
 
 
 def discrepancy(x: np.ndarray, y: np.ndarray) -> float:
