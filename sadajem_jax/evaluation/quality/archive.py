@@ -36,7 +36,7 @@ def checksum(tree: Any) -> str:
         array = np.ascontiguousarray(leaf)
         label = [jax.tree_util.keystr(path), str(array.dtype), list(array.shape)]
         found.update(json.dumps(label).encode())
-        found.update(array.reshape(-1).view(np.uint8))
+        found.update(array.reshape(-1).view(np.uint8).data)
     return found.hexdigest()
 
 
