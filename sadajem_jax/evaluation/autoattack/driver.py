@@ -1,0 +1,229 @@
+"""Standard AutoAttack: four attacks in order, each on the images that still stand.
+
+Source: Croce and Hein 2020 (arXiv 2003.01690), section 5, with the order and the numbers of the
+released code's standard version (fra31/auto-attack).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sadajem_jax.evaluation.autoattack import checks, losses
+from sadajem_jax.evaluation.autoattack.apgd import apgd
+from sadajem_jax.evaluation.autoattack.attack import Attack, Logits, Rows
+from sadajem_jax.evaluation.autoattack.batches import Placement, Predictor, Runner
+from sadajem_jax.evaluation.autoattack.fab import fab
+from sadajem_jax.evaluation.autoattack.square import square
+
+STANDS, MISCLASSIFIED = "stands", "misclassified"
+
+Progress = Callable[[str, int, int], None]
+"""(attack, images done, images in all); a batch half through its steps counts half its images."""
+
+
+class Name(enum.IntEnum):
+    """The attacks in their order; the numbers enter the draws and never change."""
+
+    APGD_CE = 0
+    APGD_T = 1
+    FAB_T = 2
+    SQUARE = 3
+
+    @property
+    def text(self) -> str:
+        """The name in results, as the original has it."""
+        return self.name.lower().replace("_", "-")
+
+
+class Result(NamedTuple):
+    """What stands, and what does not, for N images.
+
+    Attributes:
+      robust_accuracy: share of all images classified rightly at every point that was tried.
+      clean_accuracy: share classified rightly as they are.
+      standing: {attack: share left after it}, in order.
+      verdicts: [N] str: "stands", "misclassified" (unattacked), or the attack that broke the image.
+      adversarial: [N, H, W, channels] float32, the misclassified image in the ball where one was
+        found; elsewhere the clean image.
+      warnings: sentences about what makes these numbers doubtful; none is best.
+    """
+
+    robust_accuracy: float
+    clean_accuracy: float
+    standing: dict[str, float]
+    verdicts: np.ndarray
+    adversarial: np.ndarray
+    warnings: list[str]
+
+
+def run(
+    logits_fn: Logits,
+    variables: Any,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    norm: str,
+    eps: float,
+    seed: int = 0,
+    search_fn: Logits | None = None,
+    batch_size: int = 250,
+    progress: Progress | None = None,
+) -> Result:
+    """Attacks a classifier with standard AutoAttack.
+
+    Args:
+      logits_fn: pure, (variables, images [B, H, W, channels] in [0, 1]) -> logits [B, C]. What the
+        network wants done to images (their scale, normalisation) is done in it.
+      variables: of the network, any pytree.
+      images: [N, H, W, channels] floats in [0, 1].
+      labels: [N] int.
+      norm: "l_inf" or "l_2".
+      eps: radius of the ball in this norm, on the scale of [0, 1].
+      seed: every draw is a function of (seed, attack, target's rank, image's index), so that no
+        result depends on batch_size or the devices but for rounding.
+      search_fn: like `logits_fn`; what the attacks follow instead, in a lower precision say. Each
+        break is verified by `logits_fn`, and only verified ones count, so that a poor search can
+        only miss some.
+      batch_size: images a device takes at a time.
+      progress: told how far an attack is; see `Progress`.
+
+    Returns:
+      See `Result`.
+
+    Raises:
+      ValueError: for images outside [0, 1], shapes that do not fit, labels that are no classes, an
+        unknown norm, or eps not above 0; in one line.
+
+    Examples:
+      >>> logits = lambda w, x: w * (x.mean(axis=(1, 2)) - 0.5)  # a channel a class
+      >>> images = np.array([[[[0.9, 0.1]]], [[[0.49, 0.51]]]], np.float32)
+      >>> result = run(logits, 1.0, images, np.array([0, 1]), norm="l_inf", eps=0.05, batch_size=2)
+      >>> result.verdicts.tolist(), result.robust_accuracy
+      (['stands', 'apgd-ce'], 0.5)
+    """
+    images, labels = np.asarray(images), np.asarray(labels)
+    checks.refuse(images, labels, norm, eps, batch_size)
+    images, labels = images.astype(np.float32), labels.astype(np.int32)
+    placement = Placement(variables, batch_size)
+    predictor = Predictor(logits_fn, placement, norm, eps)
+    logits = predictor.logits(images)
+    checks.refuse_logits(logits, labels)
+    first = predictor.logits(images[: placement.size])
+    campaign = _Campaign(images, labels, logits, placement, predictor, seed, progress)
+    attacks = _standard(_searched(search_fn or logits_fn, search_fn is None), images, norm, eps)
+    for name, attack in attacks.items():
+        if name != Name.APGD_T or logits.shape[1] >= checks.FEWEST_FOR_DLR:
+            campaign.run(name, Runner(attack, placement))
+    return campaign.result(checks.about_model(logits, first))
+
+
+def _searched(function: Logits, precise: bool) -> Logits:
+    """The network that is searched: logits in float32, whatever it computes in."""
+
+    def logits(variables: Any, images: jax.Array) -> jax.Array:
+        return function(variables, images).astype(jnp.float32)
+
+    return jax.default_matmul_precision("highest")(logits) if precise else logits
+
+
+def _standard(search: Logits, images: np.ndarray, norm: str, eps: float) -> dict[Name, Attack]:
+    return {
+        Name.APGD_CE: apgd(search, losses.cross_entropy, norm=norm, eps=eps),
+        Name.APGD_T: apgd(search, losses.targeted_dlr, norm=norm, eps=eps),
+        Name.FAB_T: fab(search, norm=norm, eps=eps),
+        Name.SQUARE: square(search, images.shape[1:], norm=norm, eps=eps),
+    }
+
+
+class _Campaign:
+    """The images' verdicts, attack after attack."""
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        logits: np.ndarray,
+        placement: Placement,
+        predictor: Predictor,
+        seed: int,
+        progress: Progress | None,
+    ) -> None:
+        self.images, self.labels = images, labels
+        self.placement, self.predictor = placement, predictor
+        self.seed, self.progress = seed, progress
+        self.ranked = np.argsort(-logits, axis=1, kind="stable").astype(np.int32)
+        right = self.ranked[:, 0] == labels
+        self.verdicts = np.where(right, STANDS, MISCLASSIFIED).astype(object)
+        self.clean_accuracy = float(right.mean())
+        self.adversarial = images.copy()
+        self.standing: dict[str, float] = {}
+        self.warnings: list[str] = []
+        self._keys = placement.jit(jax.vmap(jax.random.fold_in, (None, 0)), "all", "rows")
+
+    def run(self, name: Name, runner: Runner) -> None:
+        """Runs one attack: once, or for each target class on what the ones before it left."""
+        attacked = int(np.sum(self.verdicts == STANDS))
+        targets = min(self.ranked.shape[1] - 1, checks.MOST_TARGETS)
+        ranks = range(1, targets + 1) if name in (Name.APGD_T, Name.FAB_T) else [1]
+        suspects: set[int] = set()
+        for rank in ranks:
+            text = name.text if len(ranks) == 1 else f"{name.text} {rank}/{targets}"
+            suspects |= self._pass(text, name, rank, runner)
+        if name == Name.APGD_T:
+            self.warnings += checks.about_gradients(len(suspects), attacked)
+        self.standing[name.text] = float(np.mean(self.verdicts == STANDS))
+
+    def _pass(self, text: str, name: Name, rank: int, runner: Runner) -> set[int]:
+        """Attacks what stands once; returns the images whose first gradient was zero."""
+        index = np.flatnonzero(self.verdicts == STANDS)
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), name), rank)
+        suspects: set[int] = set()
+        done = 0
+        for portion in self.placement.batches(index):
+            hear = self._heard(text, done, len(portion), len(index), runner.attack.num_steps)
+            candidates, state = runner(self._rows(portion, rank, key), hear)
+            self._judge(name, portion, candidates)
+            if runner.attack.suspects:
+                zero = np.asarray(runner.attack.suspects(state))[: len(portion)]
+                suspects |= set(portion[zero].tolist())
+            done += len(portion)
+        return suspects
+
+    def _rows(self, portion: np.ndarray, rank: int, key: jax.Array) -> Rows:
+        targets = self.ranked[portion, rank]
+        images, labels, targets, index = self.placement.put(
+            (self.images[portion], self.labels[portion], targets, portion)
+        )
+        return Rows(images, labels, targets, self._keys(key, index))
+
+    def _judge(self, name: Name, portion: np.ndarray, candidates: jax.Array) -> None:
+        """Notes which candidates turn the network that counts."""
+        broken = self.predictor.broken(candidates, self.images[portion], self.labels[portion])
+        self.verdicts[portion[broken]] = name.text
+        self.adversarial[portion[broken]] = np.asarray(candidates)[: len(portion)][broken]
+
+    def _heard(
+        self, text: str, before: int, rows: int, total: int, num_steps: int
+    ) -> Callable[[int], None]:
+        def hear(steps: int) -> None:
+            if self.progress:
+                self.progress(text, before + rows * steps // num_steps, total)
+
+        return hear
+
+    def result(self, warnings: list[str]) -> Result:
+        """The verdicts as they stand, with the model's warnings first."""
+        return Result(
+            robust_accuracy=float(np.mean(self.verdicts == STANDS)),
+            clean_accuracy=self.clean_accuracy,
+            standing=self.standing,
+            verdicts=self.verdicts.astype(str),
+            adversarial=self.adversarial,
+            warnings=[*warnings, *self.warnings, *checks.about_square(self.standing)],
+        )
