@@ -1,7 +1,7 @@
 """Attacks and predictions on batches of one shape, shared out over the local devices.
 
-The rows lie along one mesh axis and the variables on every device; jit does the rest, since no row
-needs another. The last batch is filled up with copies of its last row: all is compiled once.
+The rows lie along one mesh axis and the variables on every device; since no row needs another, the
+devices never talk. The last batch is filled up with copies of its last row: all is compiled once.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from sadajem_jax.evaluation.autoattack.projections import size
 CHUNK = 100  # queries that a program takes at a time, so that progress is heard and an end noticed
 SLACK = 1e-5  # rounding of a norm, as a share of eps, and of a value
 
+ALONG, EVERYWHERE = PartitionSpec("rows"), PartitionSpec()
+
 Heard = Callable[[int], None]
 """How many steps of a batch are done."""
 
@@ -38,10 +40,9 @@ class Placement:
         self, variables: Any, batch_size: int, devices: Sequence[jax.Device] | None = None
     ) -> None:
         devices = list(devices or jax.local_devices())
-        mesh = Mesh(np.array(devices), ("rows",))
-        self.everywhere = NamedSharding(mesh, PartitionSpec())
-        self.rows = NamedSharding(mesh, PartitionSpec("rows"))
-        self.variables = jax.device_put(variables, self.everywhere)
+        self.mesh = Mesh(np.array(devices), ("rows",))
+        self.rows = NamedSharding(self.mesh, ALONG)
+        self.variables = jax.device_put(variables, NamedSharding(self.mesh, EVERYWHERE))
         self.size = batch_size * len(devices)
 
     def batches(self, index: np.ndarray) -> Iterator[np.ndarray]:
@@ -58,12 +59,15 @@ class Placement:
         return jax.tree.map(fill, values)
 
     def jit(self, function: Callable[..., Any], *kinds: str) -> Callable[..., Any]:
-        """Compiles a function from rows to rows; `kinds` names each argument's place.
+        """Compiles a function of rows; each device runs it on its own, without hearing of others.
 
-        "rows" lie along the devices, "all" on each of them.
+        `kinds` names each argument's place: "rows" lie along the devices, "all" on each of them.
         """
-        places = tuple(self.rows if kind == "rows" else self.everywhere for kind in kinds)
-        return jax.jit(function, in_shardings=places, out_shardings=self.rows)
+        places = tuple(ALONG if kind == "rows" else EVERYWHERE for kind in kinds)
+        mapped = jax.shard_map(
+            function, mesh=self.mesh, in_specs=places, out_specs=ALONG, check_vma=False
+        )
+        return jax.jit(mapped)
 
 
 class Predictor:

@@ -13,6 +13,9 @@ TINY = 1e-12
 FLATTEST = 1e-20
 MOST_STEPS = 100  # of the search below, which ends after a few; only rounding could spin it
 
+Climb = tuple[jax.Array, jax.Array, jax.Array]
+"""(lambda [B], whether it still rises [B], steps taken)."""
+
 
 def size(delta: jax.Array, norm: str) -> jax.Array:
     """The norm of each image: [B, ...] -> [B]."""
@@ -97,7 +100,7 @@ def to_hyperplane(x: jax.Array, normal: jax.Array, excess: jax.Array, norm: str)
 def _reach(weight: jax.Array, rate: jax.Array, room: jax.Array, goal: jax.Array) -> jax.Array:
     """The lambda [B] at which g(lambda) = goal, or where g ends if it never gets there."""
 
-    def climb(carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+    def climb(carry: Climb) -> Climb:
         length, _, count = carry
         moved = length[:, None] * rate
         gain = jnp.sum(weight * jnp.minimum(moved, room), axis=-1)
@@ -105,10 +108,10 @@ def _reach(weight: jax.Array, rate: jax.Array, room: jax.Array, goal: jax.Array)
         step = jnp.where(slope > 0, (goal - gain) / jnp.maximum(slope, FLATTEST), 0)
         return length + jnp.maximum(step, 0), length + step > length, count + 1
 
-    def unfinished(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+    def unfinished(carry: Climb) -> jax.Array:
         return jnp.any(carry[1]) & (carry[2] < MOST_STEPS)
 
-    start = jnp.zeros_like(goal), jnp.ones(goal.shape, bool), 0
+    start = jnp.zeros_like(goal), jnp.ones(goal.shape, bool), jnp.zeros((), jnp.int32)
     return jax.lax.while_loop(unfinished, climb, start)[0]
 
 

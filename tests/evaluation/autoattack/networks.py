@@ -1,0 +1,89 @@
+"""Small classifiers of images in [0, 1], and what runs one attack on them."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from sadajem_jax.data import digits
+from sadajem_jax.evaluation.autoattack.attack import Attack, Rows
+from sadajem_jax.evaluation.autoattack.batches import Placement, Runner
+
+
+def linear(variables: dict[str, Any], images: jax.Array) -> jax.Array:
+    """Logits W' x + b; summed value by value, so that a row does not depend on its neighbours."""
+    products = images.reshape(len(images), -1, 1) * variables["w"]
+    return products.sum(axis=1) + variables["b"]
+
+
+def random_linear(shape: tuple[int, ...], classes: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Variables of `linear` without a bias."""
+    w = np.random.default_rng(seed).normal(size=(int(np.prod(shape)), classes))
+    return {"w": w.astype(np.float32), "b": np.zeros(classes, np.float32)}
+
+
+def mlp(variables: dict[str, Any], images: jax.Array) -> jax.Array:
+    """Two layers with a ReLU between them."""
+    hidden = jax.nn.relu(images.reshape(len(images), -1) @ variables["w1"] + variables["b1"])
+    return hidden @ variables["w2"] + variables["b2"]
+
+
+@functools.cache
+def trained_mlp() -> dict[str, np.ndarray]:
+    """An `mlp` that classifies scikit-learn's digits."""
+    images, labels = digits.read("train")
+    images = images.astype(np.float32) / 255
+    keys = jax.random.split(jax.random.key(0))
+    params = {
+        "w1": jax.random.normal(keys[0], (64, 32)) / 8,
+        "b1": jnp.zeros(32),
+        "w2": jax.random.normal(keys[1], (32, 10)) / 6,
+        "b2": jnp.zeros(10),
+    }
+    tx = optax.adam(0.01)
+
+    def loss(params: Any) -> jax.Array:
+        per_image = optax.softmax_cross_entropy_with_integer_labels(mlp(params, images), labels)
+        return per_image.mean()
+
+    @jax.jit
+    def step(params: Any, state: Any) -> tuple[Any, Any]:
+        updates, state = tx.update(jax.grad(loss)(params), state)
+        return optax.apply_updates(params, updates), state
+
+    state = tx.init(params)
+    for _ in range(150):
+        params, state = step(params, state)
+    return jax.tree.map(np.asarray, params)
+
+
+def some_digits(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Held-out digits in [0, 1] and their labels, every class among them."""
+    images, labels = digits.read("test")
+    chosen = np.linspace(0, len(images) - 1, number).astype(int)
+    return images[chosen].astype(np.float32) / 255, labels[chosen]
+
+
+def rows(images: Any, labels: Any, targets: Any = None, seed: int = 0) -> Rows:
+    """A batch of everything."""
+    keys = jax.random.split(jax.random.key(seed), len(images))
+    targets = labels if targets is None else targets
+    return Rows(*map(jnp.asarray, (images, labels, targets)), keys)
+
+
+def attacked(attack: Attack, variables: Any, batch: Rows) -> tuple[np.ndarray, Any]:
+    """(candidates, the last state) of one attack on one batch."""
+    placement = Placement(variables, len(batch.images), devices=jax.local_devices()[:1])
+    candidates, state = Runner(attack, placement)(placement.put(batch), lambda steps: None)
+    return np.asarray(candidates), state
+
+
+def sizes(delta: np.ndarray, norm: str) -> np.ndarray:
+    """The norm of each image, by NumPy."""
+    order = {"l_inf": np.inf, "l_2": 2}[norm]
+    return np.linalg.norm(delta.reshape(len(delta), -1), ord=order, axis=1)
