@@ -42,6 +42,8 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 
 $(VENV)/.installed-torch: requirements-torch.txt $(VENV)/.installed-dev
 	$(PIP) -r requirements-torch.txt
+	@# Its pins are those of another time (requests 2.25, torchvision); the attacks need torch alone.
+	$(PIP) --no-deps torchattacks==3.5.1
 	@touch $@
 
 $(BIN)/python:

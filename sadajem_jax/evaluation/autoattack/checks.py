@@ -96,6 +96,8 @@ def about_square(standing: Mapping[str, float]) -> list[str]:
     Args:
       standing: share left after each attack, in order.
     """
+    if len(standing) < 2:
+        return []
     before, after = list(standing.values())[-2:]
     if before - after <= SQUARE_GAIN:
         return []

@@ -6,8 +6,6 @@ released code's standard version (fra31/auto-attack).
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -16,29 +14,11 @@ import numpy as np
 
 from sadajem_jax.evaluation.autoattack import checks, losses
 from sadajem_jax.evaluation.autoattack.apgd import apgd
-from sadajem_jax.evaluation.autoattack.attack import Attack, Logits, Rows
+from sadajem_jax.evaluation.autoattack.attack import Attack, Logits
 from sadajem_jax.evaluation.autoattack.batches import Placement, Predictor, Runner
+from sadajem_jax.evaluation.autoattack.campaign import Campaign, Name, Progress
 from sadajem_jax.evaluation.autoattack.fab import fab
 from sadajem_jax.evaluation.autoattack.square import square
-
-STANDS, MISCLASSIFIED = "stands", "misclassified"
-
-Progress = Callable[[str, int, int], None]
-"""(attack, images done, images in all); a batch half through its steps counts half its images."""
-
-
-class Name(enum.IntEnum):
-    """The attacks in their order; the numbers enter the draws and never change."""
-
-    APGD_CE = 0
-    APGD_T = 1
-    FAB_T = 2
-    SQUARE = 3
-
-    @property
-    def text(self) -> str:
-        """The name in results, as the original has it."""
-        return self.name.lower().replace("_", "-")
 
 
 class Result(NamedTuple):
@@ -114,13 +94,24 @@ def run(
     predictor = Predictor(logits_fn, placement, norm, eps)
     logits = predictor.logits(images)
     checks.refuse_logits(logits, labels)
-    first = predictor.logits(images[: placement.size])
-    campaign = _Campaign(images, labels, logits, placement, predictor, seed, progress)
+    campaign = Campaign(images, labels, logits, placement, predictor, seed, progress)
+    again = predictor.logits(images[: placement.size])
     attacks = _standard(_searched(search_fn or logits_fn, search_fn is None), images, norm, eps)
     for name, attack in attacks.items():
         if name != Name.APGD_T or logits.shape[1] >= checks.FEWEST_FOR_DLR:
             campaign.run(name, Runner(attack, placement))
-    return campaign.result(checks.about_model(logits, first))
+    return _result(campaign, checks.about_model(logits, again))
+
+
+def _result(campaign: Campaign, about_model: list[str]) -> Result:
+    return Result(
+        robust_accuracy=campaign.share_standing(),
+        clean_accuracy=campaign.clean_accuracy,
+        standing=campaign.standing,
+        verdicts=campaign.verdicts.astype(str),
+        adversarial=campaign.adversarial,
+        warnings=[*about_model, *campaign.warnings, *checks.about_square(campaign.standing)],
+    )
 
 
 def _searched(function: Logits, precise: bool) -> Logits:
@@ -139,91 +130,3 @@ def _standard(search: Logits, images: np.ndarray, norm: str, eps: float) -> dict
         Name.FAB_T: fab(search, norm=norm, eps=eps),
         Name.SQUARE: square(search, images.shape[1:], norm=norm, eps=eps),
     }
-
-
-class _Campaign:
-    """The images' verdicts, attack after attack."""
-
-    def __init__(
-        self,
-        images: np.ndarray,
-        labels: np.ndarray,
-        logits: np.ndarray,
-        placement: Placement,
-        predictor: Predictor,
-        seed: int,
-        progress: Progress | None,
-    ) -> None:
-        self.images, self.labels = images, labels
-        self.placement, self.predictor = placement, predictor
-        self.seed, self.progress = seed, progress
-        self.ranked = np.argsort(-logits, axis=1, kind="stable").astype(np.int32)
-        right = self.ranked[:, 0] == labels
-        self.verdicts = np.where(right, STANDS, MISCLASSIFIED).astype(object)
-        self.clean_accuracy = float(right.mean())
-        self.adversarial = images.copy()
-        self.standing: dict[str, float] = {}
-        self.warnings: list[str] = []
-        self._keys = placement.jit(jax.vmap(jax.random.fold_in, (None, 0)), "all", "rows")
-
-    def run(self, name: Name, runner: Runner) -> None:
-        """Runs one attack: once, or for each target class on what the ones before it left."""
-        attacked = int(np.sum(self.verdicts == STANDS))
-        targets = min(self.ranked.shape[1] - 1, checks.MOST_TARGETS)
-        ranks = range(1, targets + 1) if name in (Name.APGD_T, Name.FAB_T) else [1]
-        suspects: set[int] = set()
-        for rank in ranks:
-            text = name.text if len(ranks) == 1 else f"{name.text} {rank}/{targets}"
-            suspects |= self._pass(text, name, rank, runner)
-        if name == Name.APGD_T:
-            self.warnings += checks.about_gradients(len(suspects), attacked)
-        self.standing[name.text] = float(np.mean(self.verdicts == STANDS))
-
-    def _pass(self, text: str, name: Name, rank: int, runner: Runner) -> set[int]:
-        """Attacks what stands once; returns the images whose first gradient was zero."""
-        index = np.flatnonzero(self.verdicts == STANDS)
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), name), rank)
-        suspects: set[int] = set()
-        done = 0
-        for portion in self.placement.batches(index):
-            hear = self._heard(text, done, len(portion), len(index), runner.attack.num_steps)
-            candidates, state = runner(self._rows(portion, rank, key), hear)
-            self._judge(name, portion, candidates)
-            if runner.attack.suspects:
-                zero = np.asarray(runner.attack.suspects(state))[: len(portion)]
-                suspects |= set(portion[zero].tolist())
-            done += len(portion)
-        return suspects
-
-    def _rows(self, portion: np.ndarray, rank: int, key: jax.Array) -> Rows:
-        targets = self.ranked[portion, rank]
-        images, labels, targets, index = self.placement.put(
-            (self.images[portion], self.labels[portion], targets, portion)
-        )
-        return Rows(images, labels, targets, self._keys(key, index))
-
-    def _judge(self, name: Name, portion: np.ndarray, candidates: jax.Array) -> None:
-        """Notes which candidates turn the network that counts."""
-        broken = self.predictor.broken(candidates, self.images[portion], self.labels[portion])
-        self.verdicts[portion[broken]] = name.text
-        self.adversarial[portion[broken]] = np.asarray(candidates)[: len(portion)][broken]
-
-    def _heard(
-        self, text: str, before: int, rows: int, total: int, num_steps: int
-    ) -> Callable[[int], None]:
-        def hear(steps: int) -> None:
-            if self.progress:
-                self.progress(text, before + rows * steps // num_steps, total)
-
-        return hear
-
-    def result(self, warnings: list[str]) -> Result:
-        """The verdicts as they stand, with the model's warnings first."""
-        return Result(
-            robust_accuracy=float(np.mean(self.verdicts == STANDS)),
-            clean_accuracy=self.clean_accuracy,
-            standing=self.standing,
-            verdicts=self.verdicts.astype(str),
-            adversarial=self.adversarial,
-            warnings=[*warnings, *self.warnings, *checks.about_square(self.standing)],
-        )

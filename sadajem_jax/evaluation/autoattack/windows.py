@@ -24,7 +24,9 @@ def odd_side(share: float, height: int, width: int) -> int:
     return min(wanted + 1 - wanted % 2, height, width)
 
 
-def corner(key: jax.Array, height: int, width: int, side: jax.Array) -> tuple[jax.Array, jax.Array]:
+def corner(
+    key: jax.Array, height: int, width: int, side: jax.Array | int
+) -> tuple[jax.Array, jax.Array]:
     """Row and column of a window's first value, from 0 to the last place but one.
 
     The released code never draws the last place; where a window leaves but one, it is 0.

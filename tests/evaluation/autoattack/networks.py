@@ -15,9 +15,9 @@ from sadajem_jax.evaluation.autoattack.attack import Attack, Rows
 from sadajem_jax.evaluation.autoattack.batches import Placement, Runner
 
 
-def linear(variables: dict[str, Any], images: jax.Array) -> jax.Array:
+def linear(variables: dict[str, Any], images: Any) -> jax.Array:
     """Logits W' x + b; summed value by value, so that a row does not depend on its neighbours."""
-    products = images.reshape(len(images), -1, 1) * variables["w"]
+    products = jnp.reshape(images, (len(images), -1, 1)) * variables["w"]
     return products.sum(axis=1) + variables["b"]
 
 
@@ -27,9 +27,10 @@ def random_linear(shape: tuple[int, ...], classes: int, seed: int = 0) -> dict[s
     return {"w": w.astype(np.float32), "b": np.zeros(classes, np.float32)}
 
 
-def mlp(variables: dict[str, Any], images: jax.Array) -> jax.Array:
+def mlp(variables: dict[str, Any], images: Any) -> jax.Array:
     """Two layers with a ReLU between them."""
-    hidden = jax.nn.relu(images.reshape(len(images), -1) @ variables["w1"] + variables["b1"])
+    flat = jnp.reshape(images, (len(images), -1))
+    hidden = jax.nn.relu(flat @ variables["w1"] + variables["b1"])
     return hidden @ variables["w2"] + variables["b2"]
 
 
@@ -73,7 +74,7 @@ def rows(images: Any, labels: Any, targets: Any = None, seed: int = 0) -> Rows:
     """A batch of everything."""
     keys = jax.random.split(jax.random.key(seed), len(images))
     targets = labels if targets is None else targets
-    return Rows(*map(jnp.asarray, (images, labels, targets)), keys)
+    return Rows(jnp.asarray(images), jnp.asarray(labels), jnp.asarray(targets), keys)
 
 
 def attacked(attack: Attack, variables: Any, batch: Rows) -> tuple[np.ndarray, Any]:

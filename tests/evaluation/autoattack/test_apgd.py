@@ -14,25 +14,23 @@ from sadajem_jax.evaluation.autoattack.apgd import CHECKPOINTS, _check, _remembe
 from sadajem_jax.evaluation.autoattack.projections import NORMS, direction, onto_ball
 from tests.evaluation.autoattack import networks
 
-DUAL = {"l_inf": "l_1", "l_2": "l_2"}
-
 
 def at_distance(norm: str, distance: float) -> tuple[dict[str, np.ndarray], Any]:
     """A classifier of two and images at one distance of its boundary, far from the box's sides."""
     variables = networks.random_linear((8, 8, 1), 2)
-    w = np.float64(variables["w"][:, 1] - variables["w"][:, 0])
+    w = (variables["w"][:, 1] - variables["w"][:, 0]).astype(np.float64)
     rng = np.random.default_rng(1)
     x = 0.5 + rng.uniform(-0.02, 0.02, (6, 64))
     x -= ((x - 0.5) @ w)[:, None] * w / (w @ w)  # onto the boundary, which goes through 0.5
-    variables["b"] = np.float32([0.5 * w.sum(), 0])
+    variables["b"] = np.array([0.5 * w.sum(), 0], np.float32)
     labels = np.arange(6) % 2
     away = np.sign(w) if norm == "l_inf" else w / np.linalg.norm(w)
     x += distance * (2 * labels[:, None] - 1) * away
-    return variables, networks.rows(np.float32(x).reshape(6, 8, 8, 1), labels, 1 - labels)
+    return variables, networks.rows(x.astype(np.float32).reshape(6, 8, 8, 1), labels, 1 - labels)
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_apgd_reaches_the_boundary_of_a_linear_classifier(norm) -> None:
+def test_apgd_reaches_the_boundary_of_a_linear_classifier(norm: str) -> None:
     """Every image at a distance of 0.05 is broken with 1% more, and none with 1% less."""
     for eps, expected in ((0.0505, True), (0.0495, False)):
         variables, batch = at_distance(norm, 0.05)
@@ -69,7 +67,7 @@ def plain_pgd(variables: Any, batch: Any, norm: str, eps: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("norm", "eps"), [("l_inf", 0.06), ("l_2", 0.3)])
-def test_apgd_is_as_strong_as_plain_pgd(norm, eps) -> None:
+def test_apgd_is_as_strong_as_plain_pgd(norm: str, eps: float) -> None:
     """At the same number of gradients its loss is no smaller, on average and nearly everywhere."""
     images, labels = networks.some_digits(32)
     variables, batch = networks.trained_mlp(), networks.rows(images, labels)
@@ -149,7 +147,7 @@ def test_a_stale_best_loss_halves_at_every_other_checkpoint() -> None:
 
 
 def test_at_a_halving_the_walk_goes_back_to_its_best_point() -> None:
-    """x and its gradient return to the best point; x_old does not."""
+    """The point and its gradient return to the best one's; x_old does not."""
     batch = networks.rows(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, int))
     state = _start(batch, "l_inf", 0.5)
     one = jnp.ones((1, 1, 1, 1))
@@ -161,7 +159,7 @@ def test_at_a_halving_the_walk_goes_back_to_its_best_point() -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_starts_are_random_and_of_norm_eps(norm) -> None:
+def test_starts_are_random_and_of_norm_eps(norm: str) -> None:
     """Away from the sides of the box a start has norm eps, and each image its own direction."""
     batch = networks.rows(jnp.full((4, 8, 8, 1), 0.5), jnp.zeros(4, int))
     delta = np.asarray(_start(batch, norm, 0.1).x - batch.images)

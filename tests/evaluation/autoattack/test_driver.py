@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import pathlib
 import subprocess
 import sys
 from typing import Any, NamedTuple
@@ -15,7 +17,8 @@ import pytest
 from sadajem_jax.evaluation import autoattack
 from sadajem_jax.evaluation.autoattack import driver
 from sadajem_jax.evaluation.autoattack.attack import Attack
-from sadajem_jax.evaluation.autoattack.driver import Name
+from sadajem_jax.evaluation.autoattack.campaign import MISCLASSIFIED, STANDS, Name
+from sadajem_jax.evaluation.autoattack.driver import Result
 from tests import places
 from tests.evaluation.autoattack import networks
 
@@ -51,8 +54,8 @@ def whole(request: pytest.FixtureRequest) -> dict[str, Any]:
         )
         for size in (3, 8)
     ]
-    keys = "norm eps variables images labels results told".split()
-    return dict(zip(keys, (norm, eps, variables, images, labels, results, told), strict=True))
+    data = {"variables": variables, "images": images, "labels": labels}
+    return {"norm": norm, "eps": eps, **data, "results": results, "told": told}
 
 
 def test_no_result_depends_on_the_batch_size(whole: dict[str, Any]) -> None:
@@ -66,8 +69,8 @@ def test_no_result_depends_on_the_batch_size(whole: dict[str, Any]) -> None:
 def test_verdicts_are_the_closed_form_s(whole: dict[str, Any]) -> None:
     """An image breaks if it is nearer than eps to a boundary, and stands if it is further."""
     result, norm = whole["results"][0], whole["norm"]
-    w = np.float64(whole["variables"]["w"])
-    flat = np.float64(whole["images"]).reshape(12, -1)
+    w = whole["variables"]["w"].astype(np.float64)
+    flat = whole["images"].astype(np.float64).reshape(12, -1)
     logits, own = flat @ w, np.argmax(flat @ w, axis=1)
     order = 1 if norm == "l_inf" else 2  # the dual norm
     differences = w[:, own].T[:, :, None] - w[None]
@@ -75,7 +78,7 @@ def test_verdicts_are_the_closed_form_s(whole: dict[str, Any]) -> None:
     gaps = logits.max(axis=1, keepdims=True) - logits
     gaps[np.arange(12), own] = np.inf
     distance = (gaps / lengths).min(axis=1)
-    stands = result.verdicts == driver.STANDS
+    stands = result.verdicts == STANDS
     right = own == whole["labels"]
     clear = right & (np.abs(distance / whole["eps"] - 1) > 0.05)
     box = np.abs(flat - 0.5).max(axis=1) + whole["eps"] > 0.5  # the sides may save an image
@@ -98,12 +101,12 @@ def test_what_is_given_back_is_consistent(whole: dict[str, Any]) -> None:
     moved = networks.sizes(result.adversarial - images, whole["norm"])
     assert moved.max() <= whole["eps"] * (1 + 1e-5)
     assert result.adversarial.min() >= 0 and result.adversarial.max() <= 1
-    assert result.verdicts[4] == driver.MISCLASSIFIED
+    assert result.verdicts[4] == MISCLASSIFIED
     assert result.clean_accuracy == 11 / 12
     assert list(result.standing) == ALL
     shares = [result.clean_accuracy, *result.standing.values()]
     assert shares == sorted(shares, reverse=True)
-    assert result.robust_accuracy == shares[-1] == np.mean(result.verdicts == driver.STANDS)
+    assert result.robust_accuracy == shares[-1] == np.mean(result.verdicts == STANDS)
     assert result.warnings == []
 
 
@@ -112,7 +115,7 @@ def test_progress_counts_the_images_of_each_attack(whole: dict[str, Any]) -> Non
     told = whole["told"]
     names = list(dict.fromkeys(name for name, _, _ in told))
     assert names[:3] == ["apgd-ce", "apgd-t 1/9", "apgd-t 2/9"] and names[-1] == "square"
-    for (name, done, total), (after, next_done, _) in zip(told, told[1:], strict=False):
+    for (name, done, total), (after, next_done, _) in itertools.pairwise(told):
         assert 0 <= done <= total
         assert next_done >= done if name == after and done < total else True
     assert told[-1][1] == told[-1][2]
@@ -173,16 +176,19 @@ def turned(*values: float) -> Any:
 
 
 def nothing(rows: Any) -> jax.Array:
+    """An attack that finds nothing."""
     return rows.images
 
 
-def planted_run(**options: Any) -> autoattack.driver.Result:
+def planted_run(**options: Any) -> Result:
     """The planted attacks on `IMAGES`, two at a time."""
     options = {"norm": "l_inf", "eps": 0.11, "batch_size": 2, **options}
     return autoattack.run(by_value, None, IMAGES, LABELS, **options)
 
 
-def test_each_image_is_named_after_the_attack_that_broke_it(monkeypatch) -> None:
+def test_each_image_is_named_after_the_attack_that_broke_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Verdicts, shares and images follow the plan, and no broken image is attacked again.
 
     Every attack starts from the clean image, whatever the ones before made of it.
@@ -195,7 +201,7 @@ def test_each_image_is_named_after_the_attack_that_broke_it(monkeypatch) -> None
     }
     seen = plant(monkeypatch, plan)
     result = planted_run()
-    assert result.verdicts.tolist() == [*ALL, driver.STANDS, driver.MISCLASSIFIED]
+    assert result.verdicts.tolist() == [*ALL, STANDS, MISCLASSIFIED]
     np.testing.assert_allclose(list(result.standing.values()), np.array([4, 3, 2, 1]) / 6)
     assert result.clean_accuracy == 5 / 6 and result.robust_accuracy == 1 / 6
     expected = IMAGES + 0.1 * np.array([1, 1, 1, 1, 0, 0]).reshape(-1, 1, 1, 1)
@@ -208,7 +214,7 @@ def test_each_image_is_named_after_the_attack_that_broke_it(monkeypatch) -> None
     assert any("Square" in warning for warning in result.warnings)
 
 
-def test_later_targets_see_only_what_earlier_ones_left(monkeypatch) -> None:
+def test_later_targets_see_only_what_earlier_ones_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """An image that its first target breaks is not attacked for the second."""
     seen = plant(monkeypatch, {**dict.fromkeys(Name, nothing), Name.APGD_T: turned(0.05)})
     planted_run(batch_size=5)
@@ -227,10 +233,12 @@ def test_later_targets_see_only_what_earlier_ones_left(monkeypatch) -> None:
         lambda rows: rows.images + 0.04,  # another image of the same class
     ],
 )
-def test_only_misclassified_images_in_ball_and_box_count(monkeypatch, candidate) -> None:
+def test_only_misclassified_images_in_ball_and_box_count(
+    monkeypatch: pytest.MonkeyPatch, candidate: Any
+) -> None:
     """What lies outside, is no number or is classified rightly breaks nothing."""
     plant(monkeypatch, dict.fromkeys(Name, candidate))
-    assert planted_run().verdicts[0] == driver.STANDS
+    assert planted_run().verdicts[0] == STANDS
 
 
 def test_a_search_that_lies_breaks_nothing() -> None:
@@ -247,7 +255,7 @@ def test_a_search_that_lies_breaks_nothing() -> None:
     result = autoattack.run(
         constant, None, images, labels, norm="l_inf", eps=0.3, search_fn=liar, batch_size=2
     )
-    assert result.verdicts.tolist() == [driver.STANDS] * 2
+    assert result.verdicts.tolist() == [STANDS] * 2
     assert result.robust_accuracy == 1
 
 
@@ -270,7 +278,7 @@ def test_a_search_in_bfloat16_breaks_what_the_network_breaks(whole: dict[str, An
         batch_size=8,
     )
     exact = whole["results"][1]
-    assert np.sum(result.verdicts != driver.STANDS) >= np.sum(exact.verdicts != driver.STANDS) - 1
+    assert np.sum(result.verdicts != STANDS) >= np.sum(exact.verdicts != STANDS) - 1
     predicted = np.argmax(networks.linear(whole["variables"], jnp.asarray(result.adversarial)), 1)
     broken = np.isin(result.verdicts, ALL)
     assert (predicted != whole["labels"])[broken].all() and broken.any()
@@ -307,7 +315,7 @@ np.savez("{path}", verdicts=result.verdicts, adversarial=result.adversarial)
 """
 
 
-def test_no_result_depends_on_the_devices(tmp_path) -> None:
+def test_no_result_depends_on_the_devices(tmp_path: pathlib.Path) -> None:
     """Two devices give the same verdicts and, to rounding, the same images as one."""
     flags = "--xla_force_host_platform_device_count=2"
     subprocess.run(
@@ -329,9 +337,9 @@ def test_no_result_depends_on_the_devices(tmp_path) -> None:
 # ---- warnings
 
 
-def warned(monkeypatch, logits_fn, *, classes: int = 10, plan: Any = None) -> list[str]:
-    """The warnings about a classifier whose attacks do nothing unless planned."""
-    plant(monkeypatch, plan or dict.fromkeys(Name, nothing))
+def warned(monkeypatch: pytest.MonkeyPatch, logits_fn: Any, classes: int = 10) -> list[str]:
+    """The warnings about a classifier whose attacks do nothing."""
+    plant(monkeypatch, dict.fromkeys(Name, nothing))
     images = np.random.default_rng(0).uniform(size=(4, 1, 1, classes)).astype(np.float32)
     labels = np.argmax(images[:, 0, 0], axis=1)
     return autoattack.run(
@@ -344,14 +352,14 @@ def channels(variables: Any, images: jax.Array) -> jax.Array:
     return 10 * (images[:, 0, 0] - 0.5)
 
 
-def test_probabilities_are_noticed(monkeypatch) -> None:
+def test_probabilities_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Outputs of a softmax are warned of, logits are not."""
     (warning,) = warned(monkeypatch, lambda v, x: jax.nn.softmax(channels(v, x)))
     assert "look like probabilities" in warning
     assert warned(monkeypatch, channels) == []
 
 
-def test_a_randomised_model_is_noticed(monkeypatch) -> None:
+def test_a_randomised_model_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Outputs that differ from call to call are warned of."""
     rng = np.random.default_rng(0)
 
@@ -365,7 +373,7 @@ def test_a_randomised_model_is_noticed(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(("classes", "count"), [(2, 2), (3, 2), (4, 1), (9, 1), (10, 0)])
-def test_few_classes_are_said(monkeypatch, classes, count) -> None:
+def test_few_classes_are_said(monkeypatch: pytest.MonkeyPatch, classes: int, count: int) -> None:
     """Below 10 classes the number of targets is said; below 4 that targeted DLR was left out."""
     found = warned(monkeypatch, channels, classes=classes)
     assert len(found) == count
@@ -432,9 +440,17 @@ def test_zero_gradients_are_noticed() -> None:
         ({"logits_fn": lambda v, x: by_value(v, x) * jnp.inf}, "logits must be finite"),
     ],
 )
-def test_what_cannot_be_attacked_is_refused_in_one_line(changed, message) -> None:
+def test_what_cannot_be_attacked_is_refused_in_one_line(
+    changed: dict[str, Any], message: str
+) -> None:
     """The error says what was expected and what was found."""
-    given = {"logits_fn": by_value, "images": IMAGES, "labels": LABELS, "norm": "l_inf", "eps": 0.1}
+    given: dict[str, Any] = {
+        "logits_fn": by_value,
+        "images": IMAGES,
+        "labels": LABELS,
+        "norm": "l_inf",
+        "eps": 0.1,
+    }
     given = {"variables": None, "batch_size": 6, **given, **changed}
     with pytest.raises(ValueError, match=message) as error:
         autoattack.run(**given)

@@ -12,7 +12,7 @@ from tests.evaluation.autoattack.test_apgd import at_distance
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_fab_finds_the_distance_to_a_linear_boundary(norm) -> None:
+def test_fab_finds_the_distance_to_a_linear_boundary(norm: str) -> None:
     """It comes within 1% of 0.05 from outside, and counts if eps is larger, not if smaller."""
     variables, batch = at_distance(norm, 0.05)
     for eps, counts in ((0.051, True), (0.0499, False)):
@@ -24,7 +24,7 @@ def test_fab_finds_the_distance_to_a_linear_boundary(norm) -> None:
 
 
 @pytest.mark.parametrize(("norm", "eps"), [("l_inf", 0.06), ("l_2", 0.3)])
-def test_what_fab_finds_is_misclassified_and_within_eps(norm, eps) -> None:
+def test_what_fab_finds_is_misclassified_and_within_eps(norm: str, eps: float) -> None:
     """On digits some images are broken, each within eps and the box, and any class will do."""
     images, labels = networks.some_digits(32)
     variables = networks.trained_mlp()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from sadajem_jax.evaluation.autoattack import losses
+from sadajem_jax.evaluation.autoattack.apgd import Loss
 
 LOGITS = jnp.array([[4.0, 1.0, 3.0, 0.0, -1.0], [4.0, 1.0, 3.0, 0.0, -1.0]])
 LABELS = jnp.array([0, 2])  # the first is classified rightly, the second as 0
@@ -22,7 +25,7 @@ TARGETS = jnp.array([2, 1])
         (losses.cross_entropy, np.log(np.exp([4, 1, 3, 0, -1]).sum()) - np.array([4, 3])),
     ],
 )
-def test_losses_by_hand(loss, expected) -> None:
+def test_losses_by_hand(loss: Loss, expected: Any) -> None:
     """Each loss has the value that its formula gives for five logits."""
     np.testing.assert_allclose(loss(LOGITS, LABELS, TARGETS), expected, rtol=1e-6)
 
@@ -34,7 +37,7 @@ def test_margins_by_hand() -> None:
 
 
 @pytest.mark.parametrize("loss", [losses.dlr, losses.targeted_dlr])
-def test_dlr_knows_no_scale_and_no_shift(loss) -> None:
+def test_dlr_knows_no_scale_and_no_shift(loss: Loss) -> None:
     """Logits times 7 plus 3 have the same DLR, and equal logits a finite one."""
     changed = loss(7 * LOGITS + 3, LABELS, TARGETS)
     np.testing.assert_allclose(changed, loss(LOGITS, LABELS, TARGETS), rtol=1e-5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import hypothesis.extra.numpy as arrays
 import jax
 import jax.numpy as jnp
@@ -29,7 +31,9 @@ to_hyperplane = jax.jit(projections.to_hyperplane, static_argnums=3)
 @pytest.mark.parametrize("norm", projections.NORMS)
 @given(x=anything, centre=in_box)
 @settings(deadline=None, max_examples=60)
-def test_the_ball_holds_all_and_leaves_the_inside_alone(norm, x, centre) -> None:
+def test_the_ball_holds_all_and_leaves_the_inside_alone(
+    norm: str, x: np.ndarray, centre: np.ndarray
+) -> None:
     """What is projected lies within eps and the box, and stays when projected again."""
     eps = 0.25
     found = np.asarray(onto_ball(x, centre, norm, eps))
@@ -50,7 +54,7 @@ def test_the_l_2_ball_is_reached_along_the_ray() -> None:
     )
 
 
-def nearest(x: np.ndarray, normal: np.ndarray, excess: float, norm: str) -> np.ndarray | None:
+def nearest(x: np.ndarray, normal: np.ndarray, excess: float, norm: str) -> Any:
     """One image's smallest step by a general solver, or None where there is none."""
     bounds = np.stack([-x, 1 - x], axis=1).astype(np.float64)
     reach = (
@@ -70,7 +74,7 @@ def nearest(x: np.ndarray, normal: np.ndarray, excess: float, norm: str) -> np.n
             bounds=[*bounds, (0, None)],
         ).x[:-1]
 
-    def gain(length: float) -> float:
+    def gain(length: float) -> Any:
         return normal @ np.clip(-length * normal, *bounds.T) + excess
 
     far = np.sign(excess) * 1e7
@@ -81,12 +85,14 @@ def nearest(x: np.ndarray, normal: np.ndarray, excess: float, norm: str) -> np.n
 @pytest.mark.parametrize("norm", projections.NORMS)
 @given(x=in_box, normal=gradients, share=st.floats(-1.3, 1.3))
 @settings(deadline=None, max_examples=150)
-def test_the_nearest_point_of_the_hyperplane(norm, x, normal, share) -> None:
+def test_the_nearest_point_of_the_hyperplane(
+    norm: str, x: np.ndarray, normal: np.ndarray, share: float
+) -> None:
     """The step stays in the box, ends on the hyperplane if the box meets it, and none is shorter.
 
     Shorter ones are looked for by linear programming and by bisection in float64.
     """
-    w = np.float64(normal).reshape(2, -1)
+    w = normal.astype(np.float64).reshape(2, -1)
     excess = share * np.abs(w).sum(axis=1) / 2  # so that some hyperplanes miss the box
     step = np.asarray(to_hyperplane(x, normal, np.float32(excess), norm))
     assert ((x + step) >= -1e-6).all() and ((x + step) <= 1 + 1e-6).all()
@@ -106,13 +112,13 @@ def test_the_nearest_point_of_the_hyperplane(norm, x, normal, share) -> None:
 
 
 @pytest.mark.parametrize("norm", projections.NORMS)
-def test_a_hyperplane_in_many_dimensions_is_reached(norm) -> None:
+def test_a_hyperplane_in_many_dimensions_is_reached(norm: str) -> None:
     """3,072 values of all scales end on the hyperplane to rounding, each row by itself."""
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(5, 32, 32, 3)).astype(np.float32)
     normal = (rng.normal(size=x.shape) * 10 ** rng.uniform(-6, 0, x.shape)).astype(np.float32)
-    weight = np.abs(np.float64(normal)).reshape(5, -1).sum(axis=1)
-    excess = np.float32(weight * [0.3, -0.3, 0.05, 1e-6, 0])
+    weight = np.abs(normal.astype(np.float64)).reshape(5, -1).sum(axis=1)
+    excess = (weight * [0.3, -0.3, 0.05, 1e-6, 0]).astype(np.float32)
     step = np.asarray(to_hyperplane(x, normal, excess, norm))
     left = excess + (np.float64(normal) * step).reshape(5, -1).sum(axis=1)
     assert (np.abs(left) <= 1e-6 * weight).all()
@@ -122,7 +128,7 @@ def test_a_hyperplane_in_many_dimensions_is_reached(norm) -> None:
 
 @pytest.mark.parametrize("norm", projections.NORMS)
 @pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12])
-def test_the_scale_of_a_gradient_is_nothing(norm, scale) -> None:
+def test_the_scale_of_a_gradient_is_nothing(norm: str, scale: float) -> None:
     """Gradients of any scale give finite steps; above 1e-12 the very same ones."""
     rng = np.random.default_rng(1)
     x, normal = rng.uniform(size=SHAPE), rng.normal(size=SHAPE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,7 @@ EPS = {"l_inf": 0.08, "l_2": 0.4}
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_the_margin_never_rises(norm) -> None:
+def test_the_margin_never_rises(norm: str) -> None:
     """Query by query the best margin only falls, is that of the best image, and stops once broken.
 
     The image stays in ball and box all the way.
@@ -52,11 +54,11 @@ def test_the_schedule_of_the_sides() -> None:
 @pytest.mark.parametrize(
     ("query", "level"), [(0, 0), (10, 0), (11, 1), (50, 1), (51, 2), (4001, 7)]
 )
-def test_the_share_halves_after_its_queries(query, level) -> None:
+def test_the_share_halves_after_its_queries(query: int, level: int) -> None:
     """Query 10 (from 0) is the last of the largest windows; the change has the level's side."""
-    seen = []
+    seen: list[jax.Array] = []
 
-    def logits(variables, images):
+    def logits(variables: Any, images: jax.Array) -> jax.Array:
         seen.append(images)
         return jnp.zeros((len(images), 2))
 
@@ -91,8 +93,8 @@ def test_l_inf_moves_to_the_corners_of_the_ball() -> None:
 
 
 @pytest.mark.parametrize("side", range(1, 12))
-def test_a_bump_has_norm_1_and_two_signs(side) -> None:
-    """A pattern's norm is 1, its upper half positive, its lower negative; only 1 x 1 has no upper."""
+def test_a_bump_has_norm_1_and_two_signs(side: int) -> None:
+    """A pattern's norm is 1, its upper half is positive, its lower negative."""
     bump = windows.bump(side)
     np.testing.assert_allclose(np.linalg.norm(bump), 1, rtol=1e-6)
     assert (bump[: side // 2] > 0).all() and (bump[side // 2 :] < 0).all()
@@ -121,7 +123,7 @@ def test_a_placed_bump_is_where_its_window_is() -> None:
 
 
 @pytest.mark.parametrize("shape", [(32, 32, 3), (28, 28, 1), (8, 8, 1), (4, 6, 2), (64, 64, 3)])
-def test_tiles_cover_the_image_but_for_its_margin(shape) -> None:
+def test_tiles_cover_the_image_but_for_its_margin(shape: tuple[int, int, int]) -> None:
     """Tiles of a fifth of the height lie side by side; a margin of the remainder stays empty."""
     picture = np.asarray(windows.tiles(jax.random.key(0), shape))
     assert picture.shape == shape
@@ -144,7 +146,8 @@ def test_l_2_moves_the_budget_of_one_window_into_another() -> None:
     first[:3, :3] = second[4:7, 4:7] = True
     bump = np.zeros((8, 8, 3))
     bump[:3, :3] = windows.bump(3)[..., None]
-    found = np.asarray(_moved_budget(*map(jnp.asarray, (delta, first, second, bump)), 0.5))
+    given = [jnp.asarray(x) for x in (delta, first, second, bump)]
+    found = np.asarray(_moved_budget(given[0], given[1], given[2], given[3], 0.5))
     squares = np.square(found)
     left = (0.25 - np.square(delta).sum()) / 3
     had = np.square(delta * (first | second)).sum(axis=(0, 1))
