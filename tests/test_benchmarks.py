@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import jax_step, peers, step_time, timing
+from benchmarks import autoattack, jax_step, peers, step_time, timing
 from sadajem_jax.training import flops
 from sadajem_jax.wide_resnet import WideResNet
 from tests import places
@@ -306,3 +306,16 @@ def test_torch_build_rejects_what_it_cannot_run(change, message):
 
     with pytest.raises(ValueError, match=message):
         torch_step.build(**SMALL | change)
+
+
+def test_autoattack_s_rates_are_those_of_four_attacks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The benchmark gives each attack a positive rate, and nine targets take longer than none."""
+    monkeypatch.setattr("sys.argv", ["autoattack", "--image_size=8", "--batch_size=2"])
+    monkeypatch.setattr(autoattack, "STEPS", 2)
+    autoattack.main()
+    result = json.loads(capsys.readouterr().out)
+    rates = result["images_per_second"]
+    assert list(rates) == ["apgd-ce", "apgd-t", "fab-t", "square"] and min(rates.values()) > 0
+    assert rates["apgd-ce"] > rates["apgd-t"]

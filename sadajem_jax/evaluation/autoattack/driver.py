@@ -96,7 +96,8 @@ def run(
     checks.refuse_logits(logits, labels)
     campaign = Campaign(images, labels, logits, placement, predictor, seed, progress)
     again = predictor.logits(images[: placement.size])
-    attacks = _standard(_searched(search_fn or logits_fn, search_fn is None), images, norm, eps)
+    search = _searched(search_fn or logits_fn, search_fn is None)
+    attacks = standard(search, images.shape[1:], norm=norm, eps=eps)
     for name, attack in attacks.items():
         if name != Name.APGD_T or logits.shape[1] >= checks.FEWEST_FOR_DLR:
             campaign.run(name, Runner(attack, placement))
@@ -123,10 +124,13 @@ def _searched(function: Logits, precise: bool) -> Logits:
     return jax.default_matmul_precision("highest")(logits) if precise else logits
 
 
-def _standard(search: Logits, images: np.ndarray, norm: str, eps: float) -> dict[Name, Attack]:
+def standard(
+    logits_fn: Logits, shape: tuple[int, ...], *, norm: str, eps: float
+) -> dict[Name, Attack]:
+    """The four attacks in order, for images of a shape (H, W, channels)."""
     return {
-        Name.APGD_CE: apgd(search, losses.cross_entropy, norm=norm, eps=eps),
-        Name.APGD_T: apgd(search, losses.targeted_dlr, norm=norm, eps=eps),
-        Name.FAB_T: fab(search, norm=norm, eps=eps),
-        Name.SQUARE: square(search, images.shape[1:], norm=norm, eps=eps),
+        Name.APGD_CE: apgd(logits_fn, losses.cross_entropy, norm=norm, eps=eps),
+        Name.APGD_T: apgd(logits_fn, losses.targeted_dlr, norm=norm, eps=eps),
+        Name.FAB_T: fab(logits_fn, norm=norm, eps=eps),
+        Name.SQUARE: square(logits_fn, shape, norm=norm, eps=eps),
     }

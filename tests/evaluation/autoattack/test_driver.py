@@ -14,9 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sadajem_jax import backend
 from sadajem_jax.evaluation import autoattack
 from sadajem_jax.evaluation.autoattack import driver
 from sadajem_jax.evaluation.autoattack.attack import Attack
+from sadajem_jax.evaluation.autoattack.batches import Placement, Runner
 from sadajem_jax.evaluation.autoattack.campaign import MISCLASSIFIED, STANDS, Name
 from sadajem_jax.evaluation.autoattack.driver import Result
 from tests import places
@@ -150,7 +152,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, breaks: dict[Name, Any]) -> Seen:
             gradients=False,
         )
 
-    monkeypatch.setattr(driver, "_standard", lambda *_: {name: planted(name) for name in Name})
+    monkeypatch.setattr(driver, "standard", lambda *_, **__: {name: planted(name) for name in Name})
     return seen
 
 
@@ -303,6 +305,7 @@ def test_another_seed_is_another_attack() -> None:
 
 ON_TWO_DEVICES = """
 import jax, numpy as np
+from sadajem_jax import backend
 from sadajem_jax.evaluation import autoattack
 from tests.evaluation.autoattack import networks, test_driver
 
@@ -332,6 +335,24 @@ def test_no_result_depends_on_the_devices(tmp_path: pathlib.Path) -> None:
     with np.load(tmp_path / "two.npz") as two:
         np.testing.assert_array_equal(one.verdicts, two["verdicts"])
         np.testing.assert_allclose(one.adversarial, two["adversarial"], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [Name.APGD_CE, Name.FAB_T], ids=lambda name: name.text)
+def test_the_looped_form_is_the_unrolled_one(monkeypatch: pytest.MonkeyPatch, name: Name) -> None:
+    """All steps in one program, as on an accelerator, end where single steps end, to rounding."""
+    images, labels = networks.some_digits(8)
+    variables = networks.trained_mlp()
+    targets = np.argsort(-np.asarray(networks.mlp(variables, images)), axis=1)[:, 1]
+    batch = networks.rows(images, labels, targets)
+    attack = driver.standard(networks.mlp, images.shape[1:], norm="l_inf", eps=0.1)[name]
+    single, _ = networks.attacked(attack, variables, batch)
+    monkeypatch.setattr(backend, "unrolls", lambda: False)
+    told: list[int] = []
+    placement = Placement(variables, len(images))
+    candidates, _ = Runner(attack, placement)(placement.put(batch), told.append)
+    assert told == [attack.num_steps]
+    np.testing.assert_allclose(candidates, single, atol=1e-4)
+    assert (networks.sizes(single - images, "l_inf") > 0).any()
 
 
 # ---- warnings
