@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import pathlib
@@ -29,14 +30,14 @@ SHAPE = (5, 5, 1)
 
 
 def problem(number: int = 12, classes: int = 10) -> tuple[Any, np.ndarray, np.ndarray]:
-    """A random linear classifier, images and the labels it gives them."""
+    """A random linear classifier, images far from black and white, and the labels it gives them."""
     variables = networks.random_linear(SHAPE, classes)
-    images = np.random.default_rng(2).uniform(size=(number, *SHAPE)).astype(np.float32)
+    images = np.random.default_rng(2).uniform(0.3, 0.7, (number, *SHAPE)).astype(np.float32)
     labels = np.array(jnp.argmax(networks.linear(variables, jnp.asarray(images)), axis=1))
     return variables, images, labels
 
 
-@pytest.fixture(scope="module", params=[("l_inf", 0.02), ("l_2", 0.1)], ids=["l_inf", "l_2"])
+@pytest.fixture(scope="module", params=[("l_inf", 0.058), ("l_2", 0.24)], ids=["l_inf", "l_2"])
 def whole(request: pytest.FixtureRequest) -> dict[str, Any]:
     """The whole attack on a linear classifier, in batches of 3 and of 8; one image mislabelled."""
     norm, eps = request.param
@@ -83,10 +84,8 @@ def test_verdicts_are_the_closed_form_s(whole: dict[str, Any]) -> None:
     stands = result.verdicts == STANDS
     right = own == whole["labels"]
     clear = right & (np.abs(distance / whole["eps"] - 1) > 0.05)
-    box = np.abs(flat - 0.5).max(axis=1) + whole["eps"] > 0.5  # the sides may save an image
-    assert not (stands & clear & (distance < whole["eps"]) & ~box).any()
-    assert stands[clear & (distance > whole["eps"])].all()
-    assert 2 <= stands.sum() <= 10
+    np.testing.assert_array_equal(stands[clear], (distance > whole["eps"])[clear])
+    assert clear.sum() >= 8 and 3 <= stands.sum() <= 9
 
 
 def test_what_is_given_back_is_consistent(whole: dict[str, Any]) -> None:
@@ -243,7 +242,14 @@ def test_only_misclassified_images_in_ball_and_box_count(
     assert planted_run().verdicts[0] == STANDS
 
 
-def test_a_search_that_lies_breaks_nothing() -> None:
+def only(monkeypatch: pytest.MonkeyPatch, *names: Name) -> None:
+    """Leaves out the other attacks, to save their compilation."""
+    every = driver.standard
+    some = functools.partial(lambda f, *a, **kw: {n: f(*a, **kw)[n] for n in names}, every)
+    monkeypatch.setattr(driver, "standard", some)
+
+
+def test_a_search_that_lies_breaks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A search_fn that calls everything misclassified leaves a constant classifier's images."""
 
     def constant(variables: Any, images: jax.Array) -> jax.Array:
@@ -252,6 +258,7 @@ def test_a_search_that_lies_breaks_nothing() -> None:
     def liar(variables: Any, images: jax.Array) -> jax.Array:
         return jnp.asarray(-constant(variables, images) - images.sum(), jnp.bfloat16)
 
+    only(monkeypatch, Name.APGD_CE, Name.FAB_T, Name.SQUARE)
     images = np.full((2, *SHAPE), 0.5, np.float32)
     labels = np.zeros(2, int)
     result = autoattack.run(
@@ -261,10 +268,13 @@ def test_a_search_that_lies_breaks_nothing() -> None:
     assert result.robust_accuracy == 1
 
 
-def test_a_search_in_bfloat16_breaks_what_the_network_breaks(whole: dict[str, Any]) -> None:
+def test_a_search_in_bfloat16_breaks_what_the_network_breaks(
+    monkeypatch: pytest.MonkeyPatch, whole: dict[str, Any]
+) -> None:
     """A rounded search finds about the same, and never more than is verified."""
     if whole["norm"] == "l_2":
         pytest.skip("the search knows no norm")
+    only(monkeypatch, Name.APGD_CE)
 
     def rounded(variables: Any, images: jax.Array) -> jax.Array:
         return networks.linear(variables, images).astype(jnp.bfloat16)
@@ -312,7 +322,7 @@ from tests.evaluation.autoattack import networks, test_driver
 assert jax.local_device_count() == 2
 variables, images, labels = test_driver.problem()
 result = autoattack.run(
-    networks.linear, variables, images, labels, norm="l_inf", eps=0.02, batch_size=3
+    networks.linear, variables, images, labels, norm="l_inf", eps=0.058, batch_size=3
 )
 np.savez("{path}", verdicts=result.verdicts, adversarial=result.adversarial)
 """
@@ -330,7 +340,7 @@ def test_no_result_depends_on_the_devices(tmp_path: pathlib.Path) -> None:
     )
     variables, images, labels = problem()
     one = autoattack.run(
-        networks.linear, variables, images, labels, norm="l_inf", eps=0.02, batch_size=8
+        networks.linear, variables, images, labels, norm="l_inf", eps=0.058, batch_size=8
     )
     with np.load(tmp_path / "two.npz") as two:
         np.testing.assert_array_equal(one.verdicts, two["verdicts"])
@@ -403,10 +413,11 @@ def test_few_classes_are_said(monkeypatch: pytest.MonkeyPatch, classes: int, cou
         assert f"{classes - 1} target classes" in found[-1]
 
 
-def test_three_classes_are_attacked_without_dlr() -> None:
+def test_three_classes_are_attacked_without_dlr(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three attacks remain, and FAB has two targets."""
+    seen = plant(monkeypatch, dict.fromkeys(Name, nothing))
     variables, images, labels = problem(4, classes=3)
-    names: list[str] = []
+    told: list[str] = []
     result = autoattack.run(
         networks.linear,
         variables,
@@ -415,11 +426,12 @@ def test_three_classes_are_attacked_without_dlr() -> None:
         norm="l_inf",
         eps=1e-4,
         batch_size=4,
-        progress=lambda name, done, total: names.append(name),
+        progress=lambda name, done, total: told.append(name),
     )
+    jax.effects_barrier()
     assert list(result.standing) == ["apgd-ce", "fab-t", "square"]
-    assert set(names) == {"apgd-ce", "fab-t 1/2", "fab-t 2/2", "square"}
-    assert result.robust_accuracy == 1
+    assert told == ["apgd-ce", "fab-t 1/2", "fab-t 2/2", "square"]
+    assert not seen.images["apgd-t"] and result.robust_accuracy == 1
 
 
 def test_zero_gradients_are_noticed() -> None:
