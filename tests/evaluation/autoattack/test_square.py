@@ -104,7 +104,7 @@ def test_a_bump_of_3_by_hand() -> None:
     """One row of 1/4, 1 + 1/4, 1/4 over two rows around a middle in the second, each of norm 1."""
     upper = np.array([[1, 5, 1]]) / 4
     lower = np.array([[1, 1, 1], [1, 5, 1]]) / 4
-    both = [*upper / np.linalg.norm(upper), *-lower / np.linalg.norm(lower)]
+    both = np.concatenate([upper / np.linalg.norm(upper), -lower / np.linalg.norm(lower)])
     np.testing.assert_allclose(windows.bump(3), both / np.linalg.norm(both), rtol=1e-6)
 
 
