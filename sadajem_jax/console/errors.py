@@ -13,4 +13,4 @@ def first_line(error: BaseException) -> str:
       ('ValueError: a bad value', 'KeyError')
     """
     name, lines = type(error).__name__, str(error).strip().splitlines()
-    return f"{name}: {lines[0].rstrip(':')[:200]}" if lines else name
+    return f"{name}: {lines[0].rstrip(':')[:500]}" if lines else name
