@@ -54,6 +54,15 @@ def nhwc(images: Any) -> np.ndarray:
     return images.detach().numpy().transpose(0, 2, 3, 1)
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """The operations are tiny: several threads only slow them down."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def double() -> Iterator[None]:
     """Both in double precision, so that rounding decides no comparison."""
