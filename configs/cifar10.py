@@ -81,12 +81,39 @@ def get_config() -> ml_collections.ConfigDict:
     evaluation.batch_size = 500  # images a device takes at a time
     evaluation.every_epochs = 0  # above 0: evaluates while training, on data.val_size images
     evaluation.checkpoint = "last"  # last, best, ema or a step
-    evaluation.only = ""  # of accuracy, calibration, ood, samples, curves; "": all of them
+    evaluation.only = ""  # of the parts that --help lists; "": all that take under an hour each
     evaluation.force = False  # True: also what was evaluated before
     evaluation.num_bins = 20  # of the expected calibration error, as released
     # Out-of-distribution sets: of ours, of tensorflow-datasets (prepared), folders or .npz files.
     evaluation.ood = (
         "svhn_cropped,cifar10_interpolated,cifar100,celeb_a,uniform_noise,gaussian_noise"
     )
+    evaluation.inception = ""  # file of Inception's weights, see docs/quality.md
+    # Further networks that judge samples: efficientnet_lite0, or W of any classifier trained here.
+    evaluation.features = ""
+    evaluation.images = "buffer"  # what is judged: buffer, fresh, folders or .npz files
+    evaluation.against = ""  # a folder or .npz; "": the training images
+    evaluation.fresh_images = 1000  # that "fresh" draws
+    evaluation.attack_images = 1000  # test images that are attacked, as in the paper
+    evaluation.attack_dtype = "float32"  # or bfloat16: attacks search in it, float32 verifies
+
+    evaluation.purification = purification = ml_collections.ConfigDict()
+    purification.preset = ""  # hill: 1,500 steps, 15 and 150 chains; "": the fields below
+    purification.images = 20
+    purification.num_steps = 10
+    purification.noise_std = 0.0  # as trained; then all chains of an image are one
+    purification.attack_chains = 4
+    purification.verify_chains = 20
+    purification.attack_steps = 50
+
+    evaluation.landscape = landscape = ml_collections.ConfigDict()
+    landscape.images = 5000  # of the training images, the paper's 10%
+    landscape.directions = 10  # lines through the parameters
+    landscape.points = 21  # on a line
+    landscape.grid = 21  # points along each side of the plane
+    landscape.span = 1.0  # how far a line goes either way, in lengths of the filters
+    landscape.eigenvalues = 5  # the largest of the Hessian
+    landscape.lanczos_steps = 30
+    landscape.trace_probes = 30
 
     return config

@@ -11,7 +11,9 @@ from sadajem_jax import backend
 from sadajem_jax.console.words import duration
 from sadajem_jax.data.loading import Images
 from sadajem_jax.data.specs import DatasetSpec
-from sadajem_jax.training import experiment, flops, memory
+from sadajem_jax.evaluation import flops
+from sadajem_jax.training import experiment, memory
+from sadajem_jax.training.flops import forward_equivalents
 from sadajem_jax.training.recipes import Recipe
 from sadajem_jax.training.runner import Runner
 
@@ -42,7 +44,7 @@ def plan(recipe: Recipe) -> None:
 
 def forwards(recipe: Recipe) -> int:
     """Forward-equivalents of one step, in images."""
-    return flops.forward_equivalents(
+    return forward_equivalents(
         recipe.batch_size_px,
         recipe.batch_size_label,
         recipe.constants.num_steps,

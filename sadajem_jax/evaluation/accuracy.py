@@ -11,7 +11,8 @@ import scipy.special
 
 from sadajem_jax.console.progress import Advance
 from sadajem_jax.evaluation import passes
-from sadajem_jax.evaluation.parts import Asked, Item, Piece
+from sadajem_jax.evaluation.asked import Asked
+from sadajem_jax.evaluation.parts import Item, Piece
 from sadajem_jax.wide_resnet import WideResNet
 
 

@@ -11,7 +11,8 @@ import scipy.special
 
 from sadajem_jax.console.progress import Advance
 from sadajem_jax.evaluation import curves
-from sadajem_jax.evaluation.parts import Asked, Item, Piece
+from sadajem_jax.evaluation.asked import Asked
+from sadajem_jax.evaluation.parts import Item, Piece
 from sadajem_jax.evaluation.passes import require_finite
 from sadajem_jax.workdir.figure import Figure
 
@@ -178,9 +179,10 @@ def pieces(asked: Asked) -> Iterator[Piece]:
             held_out = passes.on(images, progress=progress).logits
             require_finite("the logits", held_out)
             validation = held_out, labels
-        yield from from_logits(logits, passes.test.labels, asked.num_bins, validation)
+        yield from from_logits(logits, passes.test.labels, asked.options.num_bins, validation)
 
-    settings = {"num_bins": asked.num_bins, "val_size": asked.val_size}
+    val_size = asked.settings["data.val_size"]
+    settings = {"num_bins": asked.options.num_bins, "val_size": val_size}
     checksum = asked.passes.test_checksum
     yield Piece("calibration", asked.on_test | settings, run, checksum=checksum)
 

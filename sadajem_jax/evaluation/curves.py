@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.evaluation.parts import Asked, Piece
+from sadajem_jax.evaluation.asked import Asked
+from sadajem_jax.evaluation.parts import Piece
 from sadajem_jax.workdir.figure import Figure
 
 if TYPE_CHECKING:

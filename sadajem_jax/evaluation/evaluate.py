@@ -9,17 +9,19 @@ import pathlib
 
 import ml_collections
 
-from sadajem_jax.console.words import comma_list
 from sadajem_jax.data import loading
 from sadajem_jax.data.loading import Images
 from sadajem_jax.data.specs import get_spec
 from sadajem_jax.evaluation import parts
-from sadajem_jax.evaluation.parts import Asked
+from sadajem_jax.evaluation.asked import Asked
+from sadajem_jax.evaluation.costs import Speeds
+from sadajem_jax.evaluation.options import read as of_section
 from sadajem_jax.evaluation.passes import Passes
 from sadajem_jax.evaluation.running import Runner, exit_status
 from sadajem_jax.inference import load
 from sadajem_jax.report import page
 from sadajem_jax.workdir.records import Records
+from sadajem_jax.workdir.settings import flat
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
@@ -36,34 +38,35 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     Raises:
       UserError: if W holds no such checkpoint, or records that cannot be read.
     """
-    settings, data_dir = config.eval, config.data.data_dir or None
+    section, data_dir = config.eval, config.data.data_dir or None
+    options = of_section(section.to_dict())
     model = load.load(
         workdir,
-        settings.checkpoint,
-        batch_size=load.fitting(settings.batch_size),
+        section.checkpoint,
+        batch_size=load.fitting(section.batch_size),
         data_dir=data_dir,
     )
     print(f"evaluating the checkpoint {model.checkpoint} (step {model.step:,})", flush=True)
-    runner = Runner(workdir, model, force=settings.force)
+    batch_size = options.batch_size
+    speeds = Speeds(model.network, model.variables, model.image_shape, batch_size)
+    runner = Runner(workdir, model, force=section.force, named=options.only, speeds=speeds)
     passes = Passes(
         model,
         lambda: loading.load(model.spec, "test", data_dir),
         held_out=lambda: _held_out(config),
-        batch_size=settings.batch_size,
+        batch_size=batch_size,
         wants_gradient=runner.wants_gradient,
     )
     asked = Asked(
         model,
         passes,
         workdir,
-        num_bins=settings.num_bins,
-        val_size=config.data.val_size,
-        ood=tuple(comma_list(settings.ood)),
+        settings=flat(config.to_dict()),
+        options=options,
         data_dir=data_dir,
     )
     Records(workdir).name_parts(parts.NAMES)
-    wanted = comma_list(settings.only) or parts.NAMES
-    names = [name for name in parts.NAMES if name in wanted]
+    names = [name for name in parts.NAMES if name in (options.only or parts.NAMES)]
     outcomes = runner.run([piece for name in names for piece in parts.of(name)(asked)])
     print(f"report: {page.write(workdir)}", flush=True)
     return exit_status(outcomes)

@@ -8,8 +8,9 @@ import numpy as np
 
 from sadajem_jax.console.progress import Advance
 from sadajem_jax.evaluation import curves, ood_sets
+from sadajem_jax.evaluation.asked import Asked
 from sadajem_jax.evaluation.ood_sets import OODSet
-from sadajem_jax.evaluation.parts import Asked, Item, Piece, Size
+from sadajem_jax.evaluation.parts import Item, Piece, Size
 from sadajem_jax.evaluation.passes import require_finite
 from sadajem_jax.inference.scoring import KINDS, Outputs
 from sadajem_jax.workdir.figure import Figure
@@ -94,7 +95,7 @@ def compare(
 
 def pieces(asked: Asked) -> Iterator[Piece]:
     """A piece a set; each is read when first needed, and let go when it is done."""
-    for order, name in enumerate(asked.ood):
+    for order, name in enumerate(asked.options.ood):
         yield _piece(asked, name, order)
 
 

@@ -1,13 +1,12 @@
 """The parts of an evaluation, by name, and what a part is made of.
 
-A part is a file of this folder with a function `pieces(asked) -> Iterator[Piece]`. This file costs
-little to import: the command line checks names against it.
+A part is a file below this folder with a function `pieces(asked) -> Iterator[Piece]`. This file
+costs little to import: the command line checks names against it.
 """
 
 from __future__ import annotations
 
 import importlib
-import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,10 +14,17 @@ from sadajem_jax.workdir.figure import Figure
 
 if TYPE_CHECKING:
     from sadajem_jax.console.progress import Advance
-    from sadajem_jax.evaluation.passes import Passes
-    from sadajem_jax.inference.model import Model
+    from sadajem_jax.evaluation.asked import Asked
+    from sadajem_jax.evaluation.costs import Cost
 
-NAMES = ("accuracy", "calibration", "ood", "samples", "curves")  # in the order they are done
+MODULES = {  # in the order they are done
+    "accuracy": "accuracy",
+    "calibration": "calibration",
+    "ood": "ood",
+    "samples": "samples",
+    "curves": "curves",
+}
+NAMES = tuple(MODULES)
 
 
 class Size(NamedTuple):
@@ -59,6 +65,7 @@ class Piece(NamedTuple):
       label: of its set, and `order`, the place where that was asked for.
       order: see `label`.
       unit: what its progress counts, or "" where passes differ.
+      cost: () -> what it takes at most; asked only before it is done.
     """
 
     name: str
@@ -69,6 +76,7 @@ class Piece(NamedTuple):
     label: str | None = None
     order: int | None = None
     unit: str = "images"
+    cost: Callable[[], Cost] | None = None
 
     @property
     def part(self) -> str:
@@ -76,38 +84,6 @@ class Piece(NamedTuple):
         return self.name.split("/")[0]
 
 
-class Asked(NamedTuple):
-    """What an evaluation was asked for.
-
-    Attributes:
-      model: what is evaluated.
-      passes: its passes over the images.
-      workdir: W of its run.
-      num_bins: of the expected calibration error.
-      val_size: images held out of the training.
-      ood: names of the out-of-distribution sets.
-      data_dir: the folder of prepared data sets; None: where tensorflow-datasets keeps them.
-    """
-
-    model: Model
-    passes: Passes
-    workdir: pathlib.Path
-    num_bins: int
-    val_size: int
-    ood: tuple[str, ...]
-    data_dir: str | None
-
-    @property
-    def on_test(self) -> dict[str, Any]:
-        """The settings of all that is judged on the test set."""
-        return {"data": self.model.spec.name, "split": "test", "precision": "float32, highest"}
-
-    @property
-    def test_size(self) -> Size:
-        """Of the test set."""
-        return Size(len(self.passes.test.labels), self.model.spec.num_test)
-
-
 def of(name: str) -> Callable[[Asked], Iterator[Piece]]:
     """The maker of a part's pieces; the part is imported now."""
-    return importlib.import_module(f"sadajem_jax.evaluation.{name}").pieces
+    return importlib.import_module(f"sadajem_jax.evaluation.{MODULES[name]}").pieces

@@ -15,6 +15,7 @@ from sadajem_jax import __version__
 from sadajem_jax.console.errors import UserError, first_line
 from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
+from sadajem_jax.evaluation.costs import HOUR, Speeds
 from sadajem_jax.evaluation.hardware import hardware
 from sadajem_jax.evaluation.parts import Item, Piece, Size
 from sadajem_jax.inference.model import Model
@@ -61,10 +62,21 @@ class Runner:
       workdir: W, where the records are.
       model: what is evaluated.
       force: whether what was done before is done again.
+      named: parts that are done however long they take.
+      speeds: of this device.
     """
 
-    def __init__(self, workdir: pathlib.Path, model: Model, *, force: bool) -> None:
+    def __init__(
+        self,
+        workdir: pathlib.Path,
+        model: Model,
+        *,
+        force: bool,
+        named: Sequence[str],
+        speeds: Speeds,
+    ) -> None:
         self._records, self._force = Records(workdir), force
+        self._named, self._speeds = named, speeds
         self._prefix = prefix_for(model.checkpoint)
         self._behind = {
             "checkpoint": model.checkpoint,
@@ -118,7 +130,7 @@ class Runner:
     def _do(self, piece: Piece) -> Outcome:
         name, start, found = self._prefix + piece.name, time.time(), Found()
         with Progress(name, unit=piece.unit) as progress:
-            outcome, reason = _attempt(piece, found, progress)
+            outcome, reason = self._attempt(piece, found, progress)
         if reason is not None:
             found.numbers, found.figures = {}, []  # half a piece is none
         record = self._record(piece, found) | _effort(piece, progress, start)
@@ -128,6 +140,31 @@ class Runner:
         short = {key.removeprefix(f"{piece.name}/"): v for key, v in found.numbers.items()}
         print(_summary(name, record, short), flush=True)
         return outcome
+
+    def _attempt(
+        self, piece: Piece, found: Found, progress: Progress
+    ) -> tuple[Outcome, str | None]:
+        """Runs a piece into `found`: (what became of it, why it could not be done)."""
+        try:
+            found.checksum = piece.checksum()
+            self._refuse_long(piece)
+            found.take(piece.run(progress))
+        except UserError as error:
+            return Outcome.NOT_COMPUTED, str(error)
+        except Exception as error:  # one piece's fault is not the others'
+            logger.exception("%s failed", piece.name)
+            return Outcome.FAILED, f"it failed: {first_line(error)}"
+        return Outcome.THERE, None
+
+    def _refuse_long(self, piece: Piece) -> None:
+        """Raises UserError for what takes above an hour, unless its part was named."""
+        if piece.cost is None or piece.part in self._named:
+            return
+        seconds = self._speeds.seconds(piece.cost())
+        if seconds > HOUR:
+            raise UserError(
+                f"it takes about {duration(seconds)} here; --config.eval.only={piece.part} does it"
+            )
 
     def _record(self, piece: Piece, found: Found) -> dict[str, Any]:
         """What a piece was of, and what it said of itself."""
@@ -166,19 +203,6 @@ class Found:
                 self.numbers[item[0]] = float(item[1])
             else:
                 raise UserError(f"{item[0]} is {item[1]}")
-
-
-def _attempt(piece: Piece, found: Found, progress: Progress) -> tuple[Outcome, str | None]:
-    """Runs a piece into `found`: (what became of it, why it could not be done)."""
-    try:
-        found.checksum = piece.checksum()
-        found.take(piece.run(progress))
-    except UserError as error:
-        return Outcome.NOT_COMPUTED, str(error)
-    except Exception as error:  # one piece's fault is not the others'
-        logger.exception("%s failed", piece.name)
-        return Outcome.FAILED, f"it failed: {first_line(error)}"
-    return Outcome.THERE, None
 
 
 def _effort(piece: Piece, progress: Progress, start: float) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from PIL import Image
 from scipy.special import logsumexp
 
 from sadajem_jax.console.progress import Advance
+from sadajem_jax.evaluation.asked import Asked
 from sadajem_jax.evaluation.nearest import nearest
-from sadajem_jax.evaluation.parts import Asked, Item, Piece
+from sadajem_jax.evaluation.parts import Item, Piece
 from sadajem_jax.inference import pictures, scoring
 from sadajem_jax.inference.chains import NO_LABEL
 from sadajem_jax.inference.model import Model

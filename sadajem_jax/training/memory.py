@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.training import flops
+from sadajem_jax.evaluation import flops
 from sadajem_jax.training.recipes import Recipe
 
 # Bytes that a pass keeps, over the bytes of the convolutions' outputs. XLA's own analysis of the

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import pytest
 
 from sadajem_jax import batch_norm
-from sadajem_jax.training import flops
-from sadajem_jax.training.flops import Count
+from sadajem_jax.evaluation import flops
+from sadajem_jax.evaluation.flops import Count
+from sadajem_jax.training.flops import forward_equivalents, step_tflop
 from sadajem_jax.wide_resnet import WideResNet
 
 A = jax.ShapeDtypeStruct((4, 4), jnp.float32)
@@ -126,7 +127,7 @@ def test_a_pass_is_three_forwards_and_a_chain_step_two() -> None:
 
 def test_a_step_counts_2176_forwards_and_without_sam_1408() -> None:
     """K = 5 with batches 64 and 128: 640 for the chain and 768 a pass; rho = 0 runs one pass."""
-    assert flops.forward_equivalents(64, 128, 5, rho=0.2) == 640 + 2 * 768
-    assert flops.forward_equivalents(64, 128, 5, rho=0.0) == 640 + 768
-    found = flops.step_tflop(WideResNet(28, 10, 10), (32, 32, 3), 64, 128, 5)
+    assert forward_equivalents(64, 128, 5, rho=0.2) == 640 + 2 * 768
+    assert forward_equivalents(64, 128, 5, rho=0.0) == 640 + 768
+    found = step_tflop(WideResNet(28, 10, 10), (32, 32, 3), 64, 128, 5)
     assert found == pytest.approx(2176 * 11.90e-3, rel=1e-3)
