@@ -18,7 +18,8 @@ from sadajem_jax.training import determinism, recipes
 from sadajem_jax.workdir import settings as run_settings
 
 SAMPLE_FLAGS = {"source": "", "n": "", "out": "", "label": ""}
-FLAGS = {"config": "", "workdir": "", "mode": "train", **SAMPLE_FLAGS}
+FLAGS = {"config": "", "workdir": "", "mode": "train", "for": "", **SAMPLE_FLAGS}
+PLANS = ("train", "eval")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -54,6 +55,8 @@ def dispatch(argv: Sequence[str]) -> int:
     stray = [name for name in SAMPLE_FLAGS if flags.plain[name] and mode != "sample"]
     if stray:
         raise UserError(f"--{stray[0]} belongs to --mode=sample, found --mode={mode}")
+    if flags.plain["for"] and mode != "plan":
+        raise UserError(f"--for belongs to --mode=plan, found --mode={mode}")
     return MODES[mode](flags)
 
 
@@ -72,11 +75,28 @@ def train_mode(flags: Flags) -> int:
 
 
 def plan_mode(flags: Flags) -> int:
-    """--mode=plan: prints parameters, operations, memory and time of a run."""
+    """--mode=plan: prints what a training will take, or with --for=eval an evaluation."""
+    what = flags.plain["for"] or "train"
+    if what not in PLANS:
+        raise UserError(f"--for must be {' or '.join(PLANS)}, found {what!r}{nearest(what, PLANS)}")
+    if what == "eval":
+        return _plan_evaluation(flags)
     config = read_config(flags)
     from sadajem_jax.cli import plan
 
     plan.plan(recipes.of(config))
+    return 0
+
+
+def _plan_evaluation(flags: Flags) -> int:
+    """Of an existing run where --workdir names one, else of the config."""
+    is_run = bool(flags.plain["workdir"]) and not flags.plain["config"]
+    config = run_config(workdir_of(flags), flags.overrides) if is_run else read_config(flags)
+    from sadajem_jax.cli import plan_evaluation
+    from sadajem_jax.evaluation import options
+
+    section = options.read(config.eval.to_dict())
+    plan_evaluation.plan(run_settings.flat(config.to_dict()), section)
     return 0
 
 

@@ -12,6 +12,7 @@ import scipy.special
 from sadajem_jax.console.progress import Advance
 from sadajem_jax.evaluation import passes
 from sadajem_jax.evaluation.asked import Asked
+from sadajem_jax.evaluation.costs import Cost
 from sadajem_jax.evaluation.parts import Item, Piece
 from sadajem_jax.wide_resnet import WideResNet
 
@@ -61,4 +62,10 @@ def pieces(asked: Asked) -> Iterator[Piece]:
         logits = asked.passes.on_test(progress=progress).logits
         yield from from_logits(logits, asked.passes.test.labels)
 
-    yield Piece("accuracy", asked.on_test, run, checksum=asked.passes.test_checksum)
+    yield Piece(
+        "accuracy",
+        asked.on_test,
+        run,
+        checksum=asked.passes.test_checksum,
+        cost=lambda: Cost(forwards=len(asked.passes.test.labels)),
+    )

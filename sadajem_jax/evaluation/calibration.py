@@ -12,6 +12,7 @@ import scipy.special
 from sadajem_jax.console.progress import Advance
 from sadajem_jax.evaluation import curves
 from sadajem_jax.evaluation.asked import Asked
+from sadajem_jax.evaluation.costs import Cost
 from sadajem_jax.evaluation.parts import Item, Piece
 from sadajem_jax.evaluation.passes import require_finite
 from sadajem_jax.workdir.figure import Figure
@@ -184,7 +185,8 @@ def pieces(asked: Asked) -> Iterator[Piece]:
     val_size = asked.settings["data.val_size"]
     settings = {"num_bins": asked.options.num_bins, "val_size": val_size}
     checksum = asked.passes.test_checksum
-    yield Piece("calibration", asked.on_test | settings, run, checksum=checksum)
+    cost = Cost(forwards=val_size)  # the test set's outputs are those of the accuracy
+    yield Piece("calibration", asked.on_test | settings, run, checksum=checksum, cost=lambda: cost)
 
 
 def reliability_diagram(logits: np.ndarray, labels: np.ndarray, ece: float) -> Figure:

@@ -28,8 +28,8 @@ class Cost(NamedTuple):
       forwards: passes of one image through the network that is evaluated.
       gradients: passes of one image forward, and back to its input; other gradients and Hessian
         products are counted in these, by their operations.
-      flop: operations of other networks.
-      seconds: that those take, timed by whoever knows them.
+      flop: operations of other programs.
+      seconds: that those take, timed by whoever knows them; 0: at the rate of a forward.
     """
 
     forwards: float = 0.0
@@ -73,9 +73,8 @@ class Speeds:
 
     def seconds(self, cost: Cost) -> float:
         """What a cost takes on this device."""
-        found = cost.seconds
-        if cost.forwards:
-            found += cost.forwards * self._forward
+        forwards = cost.forwards + (0.0 if cost.seconds else cost.flop / self.forward_flop)
+        found = cost.seconds + (forwards * self._forward if forwards else 0.0)
         return found + (cost.gradients * self._gradient if cost.gradients else 0.0)
 
     @functools.cached_property

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from sadajem_jax.console.progress import Advance
+from sadajem_jax.data import specs
+from sadajem_jax.data.specs import get_spec
 from sadajem_jax.evaluation import curves, ood_sets
 from sadajem_jax.evaluation.asked import Asked
+from sadajem_jax.evaluation.costs import Cost
 from sadajem_jax.evaluation.ood_sets import OODSet
 from sadajem_jax.evaluation.parts import Item, Piece, Size
 from sadajem_jax.evaluation.passes import require_finite
@@ -127,7 +130,18 @@ def _piece(asked: Asked, name: str, order: int) -> Piece:
         gradient=True,
         label=label,
         order=order,
+        cost=lambda: _cost(asked, name, is_first=order == 0),
     )
+
+
+def _cost(asked: Asked, name: str, *, is_first: bool) -> Cost:
+    """Of a set, taken to be as large as the test set where its size is not known before.
+
+    The gradients on the test set itself are taken once, for the first of the sets.
+    """
+    own = len(asked.passes.test.labels)
+    size = get_spec(name).num_test if name in specs.NAMES else own
+    return Cost(gradients=size + own * is_first)
 
 
 def _draw(label: str, arrays: dict[str, np.ndarray], aurocs: dict[str, float]) -> bytes:

@@ -17,6 +17,7 @@ from scipy.special import logsumexp
 
 from sadajem_jax.console.progress import Advance
 from sadajem_jax.evaluation.asked import Asked
+from sadajem_jax.evaluation.costs import Cost
 from sadajem_jax.evaluation.nearest import nearest
 from sadajem_jax.evaluation.parts import Item, Piece
 from sadajem_jax.inference import pictures, scoring
@@ -48,7 +49,19 @@ def pieces(asked: Asked) -> Iterator[Piece]:
         yield from evaluate(model, key, progress=progress)
 
     settings = {"seed": model.seed, "K": model.num_sgld_steps, "batch norm": "as in training"}
-    yield Piece("samples", settings, run, unit="")
+    yield Piece("samples", settings, run, unit="", cost=lambda: cost(model))
+
+
+def cost(model: Model) -> Cost:
+    """Of all of this file: chains, densities, and the comparisons with the training images."""
+    size, drawn = model.group_size, len(model.buffer)
+    groups = -(-SHOWN // size) - (-(PER_CLASS * model.num_classes) // size) + 1
+    real, values = len(model.training_images.labels), np.prod(model.image_shape)
+    return Cost(
+        forwards=drawn + COMPARED,
+        gradients=groups * size * model.length(),
+        flop=float(2 * (drawn + COMPARED) * real * values),
+    )
 
 
 def evaluate(

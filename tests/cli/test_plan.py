@@ -10,8 +10,10 @@ import pytest
 import main
 from sadajem_jax.cli import config, plan
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.evaluation import flops
 from sadajem_jax.training import memory, recipes
 from sadajem_jax.training.recipes import Recipe
+from sadajem_jax.wide_resnet import WideResNet
 
 
 def recipe(**fields: int) -> Recipe:
@@ -47,3 +49,22 @@ def test_mode_plan_prints_it_all(capsys: Any) -> None:
     out = capsys.readouterr().out
     for word in ("network: WRN-10-1", "TFLOP", "memory: about", "fits", "length: ", "to the end"):
         assert word in out
+
+
+def test_plan_for_an_evaluation_says_what_each_part_takes(capsys: Any) -> None:
+    """A row a piece with its operations: on the test set those of a forward times its images."""
+    flags = ["--config.model.width=1", "--config.eval.only=accuracy,ood", "--for=eval"]
+    assert main.main(["--config=configs/digits.py", "--mode=plan", *flags]) == 0
+    rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()[2:]}
+    flop = flops.forward(WideResNet(10, 1, 10), (8, 8, 1)).flop
+    assert float(rows["accuracy"][0]) == pytest.approx(297 * flop / 1e12, rel=1e-3)
+    assert float(rows["ood/uniform_noise"][0]) == pytest.approx(2 * 297 * flop / 1e12, rel=1e-3)
+    assert "all" in rows and "samples" not in rows
+
+
+def test_for_belongs_to_a_plan_and_has_two_values(capsys: Any) -> None:
+    """--for elsewhere, or with another word, is refused in one line."""
+    assert main.main(["--config=configs/digits.py", "--for=eval"]) == 2
+    assert "--for belongs to --mode=plan" in capsys.readouterr().err
+    assert main.main(["--config=configs/digits.py", "--mode=plan", "--for=evall"]) == 2
+    assert "did you mean eval?" in capsys.readouterr().err

@@ -24,7 +24,10 @@ from sadajem_jax.data import loading
 from sadajem_jax.data.loading import Images
 from sadajem_jax.data.specs import get_spec
 from sadajem_jax.evaluation import accuracy, calibration, curves, ood, ood_sets, parts, passes
+from sadajem_jax.evaluation.costs import Cost, Speeds
+from sadajem_jax.evaluation.parts import Piece
 from sadajem_jax.evaluation.passes import Passes
+from sadajem_jax.evaluation.running import Outcome, Runner
 from sadajem_jax.inference import scoring
 from sadajem_jax.inference.scoring import Outputs
 from sadajem_jax.wide_resnet import WideResNet
@@ -185,6 +188,25 @@ def test_a_fault_in_one_part_does_not_stop_the_others(
     assert pieces["calibration"]["not_computed"] == "it failed: ZeroDivisionError: a fault"
     assert "calibration/ece" not in read(fresh, "metrics.json")
     assert "not_computed" not in pieces["curves"]
+
+
+def test_what_takes_above_an_hour_is_done_only_if_named(fresh: pathlib.Path) -> None:
+    """A piece predicted above an hour is "not computed", with the hours; named, it is done."""
+    model = sadajem_jax.load(fresh)
+    speeds = Speeds(model.network, model.variables, model.image_shape, 50)
+    long = 2 * 3600 / speeds.seconds(Cost(gradients=1))
+    piece = Piece(
+        "attack/all", {}, lambda _: iter([("attack/x", 0.5)]), cost=lambda: Cost(gradients=long)
+    )
+    outcomes = [
+        Runner(fresh, model, force=True, named=named, speeds=speeds).run([piece])[0]
+        for named in ((), ("attack",))
+    ]
+    assert outcomes == [Outcome.NOT_COMPUTED, Outcome.THERE]
+    assert read(fresh, "metrics.json")["attack/x"] == 0.5
+    Runner(fresh, model, force=True, named=(), speeds=speeds).run([piece])
+    why = read(fresh, "evaluation.json")["attack/all"]["not_computed"]
+    assert why == "it takes about 2 h 00 min here; --config.eval.only=attack does it"
 
 
 def test_a_value_that_is_no_number_is_not_written(
