@@ -127,7 +127,9 @@ def _draw(arrays: dict[str, np.ndarray]) -> bytes:
     return png(figure)
 
 
-def canvas(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Any, list[Axes]]:
+def canvas(
+    rows: int, columns: int, inches: tuple[float, float], projection: str | None = None
+) -> tuple[Any, list[Any]]:
     """A matplotlib figure without pyplot's global state, and its axes row by row."""
     import matplotlib
     from matplotlib.figure import Figure as Canvas
@@ -140,7 +142,8 @@ def canvas(rows: int, columns: int, inches: tuple[float, float]) -> tuple[Any, l
     look |= {"axes.edgecolor": GREY, "text.color": INK, "axes.labelcolor": INK}
     with matplotlib.rc_context(look):
         figure = Canvas(figsize=inches, layout="constrained")
-        axes = np.ravel(figure.subplots(rows, columns)).tolist()
+        kind = {"projection": projection}
+        axes = np.ravel(figure.subplots(rows, columns, subplot_kw=kind)).tolist()
     for panel in axes:
         panel.spines[["top", "right"]].set_visible(False)
         panel.tick_params(labelsize=8, color=GREY)
