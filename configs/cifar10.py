@@ -98,10 +98,12 @@ def get_config() -> ml_collections.ConfigDict:
     evaluation.attack_dtype = "float32"  # or bfloat16: attacks search in it, float32 verifies
 
     evaluation.purification = purification = ml_collections.ConfigDict()
-    purification.preset = ""  # hill: 1,500 steps, 15 and 150 chains; "": the fields below
+    # short (as the fields below) or hill (1,500 steps, 15 and 150 chains); "": the fields below
+    purification.preset = ""
     purification.images = 20
     purification.num_steps = 10
     purification.noise_std = 0.0  # as trained; then all chains of an image are one
+    purification.clip = True  # clips of score and values as trained; False: none
     purification.attack_chains = 4
     purification.verify_chains = 20
     purification.attack_steps = 50

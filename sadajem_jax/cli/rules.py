@@ -15,6 +15,7 @@ from sadajem_jax.console.words import comma_list
 from sadajem_jax.data import specs
 from sadajem_jax.data.specs import get_spec
 from sadajem_jax.evaluation import ood_sets, parts
+from sadajem_jax.evaluation.robustness.purification.presets import PRESETS
 from sadajem_jax.training import schedule
 from sadajem_jax.workdir.settings import flat
 
@@ -103,10 +104,13 @@ RULES: dict[str, Rule] = {
     "eval.fresh_images": _at_least(1),
     "eval.attack_images": _at_least(1),
     "eval.attack_dtype": _one_of("float32", "bfloat16"),
-    "eval.purification.preset": _TEXT,
+    "eval.purification.preset": Rule(
+        str, lambda v: v == "" or v in PRESETS, f"{', '.join(PRESETS)} or empty"
+    ),
     "eval.purification.images": _at_least(1),
     "eval.purification.num_steps": _at_least(1),
     "eval.purification.noise_std": _number(0),
+    "eval.purification.clip": _BOOL,
     "eval.purification.attack_chains": _at_least(1),
     "eval.purification.verify_chains": _at_least(1),
     "eval.purification.attack_steps": _at_least(1),

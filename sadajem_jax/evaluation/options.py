@@ -6,26 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sadajem_jax.console.words import comma_list
-
-
-class Purification(NamedTuple):
-    """Of the attack on the model behind its own chain.
-
-    Attributes:
-      images: test images that are attacked.
-      num_steps: of the chain that purifies.
-      noise_std: its sigma; 0 makes all chains of an image one.
-      attack_chains: chains averaged while an attack searches.
-      verify_chains: chains averaged to judge what it found.
-      attack_steps: of PGD.
-    """
-
-    images: int
-    num_steps: int
-    noise_std: float
-    attack_chains: int
-    verify_chains: int
-    attack_steps: int
+from sadajem_jax.evaluation.robustness.purification.presets import Purification, resolve
 
 
 class Landscape(NamedTuple):
@@ -93,7 +74,7 @@ def read(section: Mapping[str, Any]) -> Options:
     """The options of an `eval` section, checked before."""
     fields = {name: section[name] for name in Options._fields}
     fields |= {name: tuple(comma_list(section[name])) for name in LISTS}
-    fields["purification"] = _fill(Purification, section["purification"])
+    fields["purification"] = resolve(section["purification"])
     fields["landscape"] = _fill(Landscape, section["landscape"])
     return Options(**fields)
 
