@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
 import pathlib
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from sadajem_jax.console.errors import first_line
+from sadajem_jax.console.progress import Advance
 from sadajem_jax.data import prepared
 from sadajem_jax.data.specs import DataError
 from sadajem_jax.inference import pictures
@@ -55,22 +57,62 @@ def _of_floats(path: pathlib.Path, images: np.ndarray) -> tuple[np.ndarray, str]
     return pictures.to_uint8(images), doubt if low >= 0 else ""
 
 
-def folder(path: pathlib.Path) -> tuple[Iterator[np.ndarray], str]:
+def read(
+    name: str | os.PathLike[str], progress: Advance | None = None
+) -> tuple[Iterable[np.ndarray], str]:
+    """The images of an .npz file or of a folder, and what they are in words.
+
+    Args:
+      name: of either.
+      progress: is told how many files of a folder are read.
+
+    Raises:
+      DataError: if there is neither.
+    """
+    path = pathlib.Path(name).expanduser()
+    if path.is_dir():
+        return folder(path, progress)
+    if path.suffix == ".npz":
+        return npz(path)
+    found = "a file of another kind" if path.exists() else "nothing of that name"
+    raise DataError(f"{name}: expected a folder of images or an .npz file, found {found}")
+
+
+def load(name: str | os.PathLike[str], progress: Advance | None = None) -> tuple[np.ndarray, str]:
+    """The images of `read` as one array [N, H, W, channels] uint8, which are of one size.
+
+    Raises:
+      DataError: if they are not, or there are none.
+    """
+    images, note = read(name, progress)
+    found = images if isinstance(images, np.ndarray) else list(images)
+    sizes = sorted({image.shape[:2] for image in found})
+    if len(sizes) > 1:
+        raise DataError(
+            f"{name}: expected images of one size, found {len(sizes)}, among them "
+            f"{sizes[0][0]}x{sizes[0][1]} and {sizes[-1][0]}x{sizes[-1][1]}; resize them first"
+        )
+    return np.asarray(found), note
+
+
+def folder(path: pathlib.Path, progress: Advance | None = None) -> tuple[Iterator[np.ndarray], str]:
     """All image files under a folder, by name."""
     found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not found:
         raise DataError(f"{path}: expected image files ({', '.join(SUFFIXES)}), found none")
-    return _opened(found), f"{len(found):,} images of the folder {path.name}"
+    return _opened(found, progress), f"{len(found):,} images of the folder {path.name}"
 
 
-def _opened(paths: list[pathlib.Path]) -> Iterator[np.ndarray]:
+def _opened(paths: list[pathlib.Path], progress: Advance | None) -> Iterator[np.ndarray]:
     from PIL import Image
 
-    for path in paths:
+    for done, path in enumerate(paths, start=1):
         try:
             yield np.asarray(Image.open(path).convert("RGB"))
         except OSError as error:
             raise DataError(f"{path}: this image cannot be read ({first_line(error)})") from error
+        if progress:
+            progress(done, len(paths))
 
 
 def test_split(name: str, data_dir: str | None) -> tuple[Iterator[np.ndarray], str]:

@@ -22,6 +22,7 @@ MODULES = {  # in the order they are done
     "calibration": "calibration",
     "ood": "ood",
     "samples": "samples",
+    "quality": "quality.part",
     "curves": "curves",
 }
 NAMES = tuple(MODULES)

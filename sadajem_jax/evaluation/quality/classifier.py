@@ -6,6 +6,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from sadajem_jax.evaluation.quality.extractor import Extractor
 from sadajem_jax.wide_resnet import WideResNet
@@ -38,19 +39,23 @@ def penultimate(network: WideResNet, variables: Any, x: jax.Array) -> dict[str, 
     return {"features": features, "logits": logits}
 
 
-def extractor(network: WideResNet, variables: Any, *, batch_size: int = 100) -> Extractor:
+def extractor(
+    network: WideResNet, variables: Any, *, name: str = NAME, batch_size: int = 100
+) -> Extractor:
     """A trained classifier as an extractor of images of 0..255.
 
     Args:
-      network: its network, computing in float32.
+      network: its network; computes in float32 here.
       variables: params and batch_stats.
+      name: what its measures are called after.
       batch_size: images a device takes at a time.
 
     Returns:
       The extractor.
     """
+    precise = network.clone(dtype=jnp.float32)
 
     def per_image(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
-        return penultimate(network, variables, images / 127.5 - 1)
+        return penultimate(precise, variables, images / 127.5 - 1)
 
-    return Extractor(NAME, per_image, variables, version=VERSION, batch_size=batch_size)
+    return Extractor(name, per_image, variables, version=VERSION, batch_size=batch_size)

@@ -156,6 +156,11 @@ def _names(path: tuple[str, ...]) -> tuple[str, str | None]:
     return f"{block}_{path[-1]}", None if norm is None else block + norm
 
 
+def file(path: str | os.PathLike[str] | None = None) -> pathlib.Path:
+    """The file of the weights; raises UserError as `extractor` does where there is none."""
+    return weights.find(_shipped() if path is None else path, PUBLISHED)
+
+
 def extractor(path: str | os.PathLike[str] | None = None, *, batch_size: int = 50) -> Extractor:
     """The network on ImageNet weights: "features" [N, 1280] before the classifier.
 
@@ -169,7 +174,7 @@ def extractor(path: str | os.PathLike[str] | None = None, *, batch_size: int = 5
     Raises:
       UserError: if there are no weights, or they cannot be read (see `inception.extractor`).
     """
-    state = weights.read(weights.find(_shipped() if path is None else path, PUBLISHED))
+    state = weights.read(file(path))
     return Extractor(
         NAME, _per_image, from_state_dict(state), version=VERSION, batch_size=batch_size
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
+from sadajem_jax.console.progress import Advance
+from sadajem_jax.evaluation import flops
 from sadajem_jax.evaluation.quality import archive
 from sadajem_jax.evaluation.sharded import PerRow, ShardedRows
 
@@ -42,14 +45,18 @@ class Extractor:
     ) -> None:
         self.name = name
         self.fingerprint = f"{name}-{version}-{archive.checksum(variables)}"
-        self._variables = variables
+        self._per_image, self._variables = per_image, variables
         self._rows = ShardedRows(per_image, batch_size=batch_size, devices=devices)
+        self._seconds: dict[tuple[int, ...], float] = {}
 
-    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    def __call__(
+        self, images: np.ndarray, progress: Advance | None = None
+    ) -> dict[str, np.ndarray]:
         """What the network makes of each image.
 
         Args:
           images: [N, H, W, channels], 0..255, uint8 or floating point (not rounded here).
+          progress: is told how many images are done.
 
         Returns:
           {"features": [N, D], "logits": [N, C]} in the images' order, on the host.
@@ -58,7 +65,29 @@ class Extractor:
           ValueError: if there is none, or they have another shape, kind or range.
         """
         check(images)
-        return self._rows(self._variables, images)
+        return self._rows(self._variables, images, progress)
+
+    def dim(self, image_shape: tuple[int, ...]) -> int:
+        """D of images (H, W, channels), found without computing any."""
+        images = jax.ShapeDtypeStruct((1, *image_shape), np.uint8)
+        found = jax.eval_shape(self._per_image, self._variables, images)
+        return int(found["features"].shape[-1])
+
+    def flop(self, image_shape: tuple[int, ...]) -> int:
+        """Operations of one image (H, W, channels); see `evaluation.flops`."""
+        images = jax.ShapeDtypeStruct((1, *image_shape), np.uint8)
+        return flops.count(self._per_image, self._variables, images).flop
+
+    def seconds(self, image_shape: tuple[int, ...]) -> float:
+        """Seconds of one image (H, W, channels) here: of a second batch, as the first compiles."""
+        if image_shape not in self._seconds:
+            batch = len(self._rows.devices) * self._rows.batch_size
+            images = np.zeros((batch, *image_shape), np.uint8)
+            self(images)
+            start = time.perf_counter()
+            self(images)
+            self._seconds[image_shape] = (time.perf_counter() - start) / batch
+        return self._seconds[image_shape]
 
 
 def check(images: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.linalg
 
+from sadajem_jax.console.progress import Advance
 from sadajem_jax.evaluation.quality.measured import Measured
 
 BLOCK = 1000  # rows added up at a time
@@ -55,6 +56,17 @@ def moments(features: np.ndarray) -> Moments:
     return Moments(n, mean, total / (n - 1))
 
 
+def pooled(a: Moments, b: Moments) -> Moments:
+    """The moments of two sets of features taken as one.
+
+    Source: Chan, Golub and LeVeque 1983, the pairwise update, in several dimensions.
+    """
+    n, apart = a.n + b.n, b.mean - a.mean
+    total = (a.n - 1) * a.covariance + (b.n - 1) * b.covariance
+    total += np.outer(apart, apart) * (a.n * b.n / n)
+    return Moments(n, a.mean + apart * (b.n / n), total / (n - 1))
+
+
 def square_root(covariance: np.ndarray) -> np.ndarray:
     """The symmetric square root [D, D] of a covariance, singular or not."""
     values, vectors = scipy.linalg.eigh(covariance)
@@ -85,7 +97,14 @@ def distance(a: Moments, b: Moments, root_of_b: np.ndarray | None = None) -> Mea
     return Measured(float(apart + spread - 2 * shared), a.n)
 
 
-def extrapolated(features: np.ndarray, reference: Moments, seed: int = 0) -> Measured:
+def extrapolated(
+    features: np.ndarray,
+    reference: Moments,
+    root_of_reference: np.ndarray | None = None,
+    *,
+    seed: int = 0,
+    progress: Advance | None = None,
+) -> Measured:
     """The distance that endless images would have: a line in 1/n, read off at 0.
 
     The distance of n images is too large by about a constant over n. It is taken of 15 numbers of
@@ -94,15 +113,22 @@ def extrapolated(features: np.ndarray, reference: Moments, seed: int = 0) -> Mea
     Args:
       features: [N, D] of the generated images.
       reference: of the reference, whose own bias stays.
+      root_of_reference: `square_root(reference.covariance)`, if it is at hand.
       seed: of the draws.
+      progress: is told how many of the 15 distances are taken.
 
     Returns:
       The distance, which may be negative by chance, and N.
     """
     n = len(features)
     sizes = np.linspace(max(min(LEAST, n // 10), 2), n, SIZES).astype(int)
-    rng, root = np.random.default_rng(seed), square_root(reference.covariance)
-    drawn = (features[rng.choice(n, size, replace=False)] for size in sizes)
-    distances = [distance(moments(rows), reference, root).value for rows in drawn]
+    rng, root = np.random.default_rng(seed), root_of_reference
+    root = square_root(reference.covariance) if root is None else root
+    distances = []
+    for size in sizes:
+        rows = features[rng.choice(n, size, replace=False)]
+        distances.append(distance(moments(rows), reference, root).value)
+        if progress:
+            progress(len(distances), SIZES)
     _, at_zero = np.polyfit(1 / sizes, distances, 1)
     return Measured(float(at_zero), n)

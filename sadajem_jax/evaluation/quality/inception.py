@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pathlib
 from typing import Any
 
 import flax.linen as nn
@@ -142,6 +143,11 @@ def _names(path: tuple[str, ...]) -> tuple[str, str | None]:
     return f"{name}.conv", f"{name}.bn"
 
 
+def file(path: str | os.PathLike[str] | None) -> pathlib.Path:
+    """The file of the weights; raises UserError as `extractor` does where there is none."""
+    return weights.find(path, PUBLISHED)
+
+
 def extractor(path: str | os.PathLike[str] | None, *, batch_size: int = 50) -> Extractor:
     """The network on published weights: "features" are pool_2048, "logits" those without bias.
 
@@ -156,7 +162,7 @@ def extractor(path: str | os.PathLike[str] | None, *, batch_size: int = 50) -> E
       UserError: if the weights are not there (says which, how large, and where people get them),
         not readable without executing what they hold, damaged, or another network's.
     """
-    state = weights.read(weights.find(path, PUBLISHED))
+    state = weights.read(file(path))
     return Extractor(
         NAME, _per_image, from_state_dict(state), version=VERSION, batch_size=batch_size
     )

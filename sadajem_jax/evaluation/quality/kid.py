@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sadajem_jax.console.progress import Advance
 from sadajem_jax.evaluation.quality.measured import Measured
 
 SUBSETS, SIZE = 100, 1000
@@ -20,6 +21,7 @@ def distance(
     subsets: int = SUBSETS,
     size: int = SIZE,
     seed: int = 0,
+    progress: Advance | None = None,
 ) -> Measured:
     """KID: the mean over subsets of the unbiased estimate of each.
 
@@ -30,6 +32,7 @@ def distance(
       size: images of a subset; where a set has fewer, all of it: the estimate is unbiased at any
         size, and negative by chance.
       seed: of the draws.
+      progress: is told how many subsets are done.
 
     Returns:
       The mean, N, and the standard deviation over subsets, if there are several.
@@ -44,10 +47,12 @@ def distance(
         subsets = 1  # there is but one
     rng = np.random.default_rng(seed)
     found = []
-    for _ in range(subsets):
+    for done in range(1, subsets + 1):
         x = features[rng.choice(len(features), least, replace=False)]
         y = reference[rng.choice(len(reference), least, replace=False)]
         found.append(discrepancy(x.astype(np.float64), y.astype(np.float64)))
+        if progress:
+            progress(done, subsets)
     std = float(np.std(found)) if subsets > 1 else None
     return Measured(float(np.mean(found)), len(features), std)
 

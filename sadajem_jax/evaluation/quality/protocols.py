@@ -6,39 +6,44 @@ say. They are comparable with nobody else's, so the plain numbers always stand b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.special import softmax
 
-from sadajem_jax.evaluation.quality import frechet, inception, inception_score, kid, neighbours
+from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.progress import Advance
+from sadajem_jax.evaluation.quality import frechet, inception_score
 from sadajem_jax.evaluation.quality.extractor import Extractor
+from sadajem_jax.evaluation.quality.frechet import Moments
+from sadajem_jax.evaluation.quality.judging import Judged
 from sadajem_jax.evaluation.quality.measured import Measured
-from sadajem_jax.evaluation.quality.reference import Reference
 from sadajem_jax.evaluation.selection import most_confident
-from sadajem_jax.inference.pictures import to_uint8
 
 SCORE_SHARE, DISTANCE_SHARE = 0.1, 0.9  # of each predicted class, the most confident first
-SHUFFLE = 20_230_618  # always the same noise and order
+SHUFFLE = 20_230_618  # always the same noise
 
 Numbers = Iterator[tuple[str, float]]
 
 
-def released_reference(name: str, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """The real images that the released program compares with.
+def pools_splits(name: str) -> bool:
+    """Whether the released program compares with training and test images of this data set."""
+    return name == "cifar10"
+
+
+def released_sets(name: str, train: Sequence[np.ndarray], test: np.ndarray) -> list[np.ndarray]:
+    """The real images that the released program compares with, in sets whose moments it pools.
 
     Args:
       name: of the data set.
-      train: uint8 [N, H, W, channels].
+      train: uint8 [N, H, W, channels] each, together all of the training split.
       test: uint8 [M, H, W, channels].
 
     Returns:
-      uint8: of CIFAR-10 both splits as they are; of the others the training images after the
+      uint8 each: of CIFAR-10 both splits as they are; of the others the training images after the
       program's own dequantisation, which is drawn from a fixed seed here.
     """
-    if name == "cifar10":
-        return np.concatenate([train, test])
-    return with_noise(train)
+    return [*train, test] if pools_splits(name) else [with_noise(images) for images in train]
 
 
 def with_noise(images: np.ndarray) -> np.ndarray:
@@ -61,7 +66,11 @@ def released_images(images: np.ndarray) -> np.ndarray:
 
 
 def released(
-    images: np.ndarray, logits: np.ndarray, extractor: Extractor, real: Reference
+    images: np.ndarray,
+    logits: np.ndarray,
+    extractor: Extractor,
+    real: Moments,
+    progress: Advance | None = None,
 ) -> Numbers:
     """IS of the most confident 10% of each predicted class, FID of the most confident 90%.
 
@@ -69,68 +78,55 @@ def released(
       images: generated, [N, H, W, channels] in [-1, 1].
       logits: [N, C] of the classifier that generated them.
       extractor: Inception.
-      real: the reference of `released_reference`.
+      real: of `released_sets`, pooled.
+      progress: is told how many images are done.
 
     Yields:
       samples/released/: inception_score, inception_score_std, inception_score_images, fid and
       fid_images.
 
     Raises:
-      ValueError: if the choice leaves too few images.
+      UserError: if the choice leaves too few images.
     """
-    chosen = {share: most_confident(logits, share) for share in (SCORE_SHARE, DISTANCE_SHARE)}
-    seen = extractor(released_images(images))
-    probs = softmax(seen["logits"][chosen[SCORE_SHARE]].astype(np.float64), axis=-1)
-    splits = inception_score.released_splits(len(probs))
-    yield from _named("samples/released/inception_score", inception_score.score(probs, splits))
-    features = seen["features"][chosen[DISTANCE_SHARE]]
-    yield from _named(
-        "samples/released/fid", frechet.distance(frechet.moments(features), real.moments)
-    )
+    sharp, most = choose(logits)
+    seen = extractor(released_images(images), progress)
+    probs = softmax(seen["logits"][sharp].astype(np.float64), axis=-1)
+    score = inception_score.score(probs, inception_score.released_splits(len(probs)))
+    yield from named("samples/released/inception_score", score)
+    fid = frechet.distance(frechet.moments(seen["features"][most]), real)
+    yield from named("samples/released/fid", fid)
 
 
-def plain(images: np.ndarray, extractor: Extractor, real: Reference) -> Numbers:
-    """All measures of all images, rounded to bytes as a file would, against the training images.
+def choose(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that IS is taken on, and those of FID; raises UserError where they are too few."""
+    sharp, most = (most_confident(logits, share) for share in (SCORE_SHARE, DISTANCE_SHARE))
+    if len(sharp) < 1 or len(most) < 2:
+        raise UserError(
+            f"the released protocol takes the most confident {SCORE_SHARE:.0%} of each predicted "
+            f"class, which are {len(sharp)} of {len(logits):,} images; it needs more"
+        )
+    return sharp, most
+
+
+def plain(judged: Judged, prefix: str = "samples") -> Numbers:
+    """The numbers of all measures of all images.
 
     Args:
-      images: generated, [N, H, W, channels] in [-1, 1].
-      extractor: Inception or another.
-      real: the reference of the training images.
+      judged: the measures.
+      prefix: of the names.
 
     Yields:
-      samples/: images; with Inception, inception_score (10 splits), fid and fid_infinity, with
-      another network samples/<its name>/ and frechet and frechet_infinity instead; kid, precision,
-      recall, density and coverage; _std where there are splits or subsets.
-
-    Raises:
-      ValueError: if there are too few images.
+      prefix/: images, those that were judged; reference_images, those that they were compared
+      with; each measure by its name, and its _std where there are splits or subsets.
     """
-    seen = extractor(to_uint8(images))
-    features, is_inception = seen["features"], extractor.name == inception.NAME
-    prefix = "samples" if is_inception else f"samples/{extractor.name}"
-    distance = f"{prefix}/fid" if is_inception else f"{prefix}/frechet"
-    yield f"{prefix}/images", float(len(images))
-    if is_inception:
-        # A buffer lies class by class, where a split would hold but a tenth of the classes.
-        order = np.random.default_rng(SHUFFLE).permutation(len(images))
-        probs = softmax(seen["logits"][order].astype(np.float64), axis=-1)
-        yield from _named(
-            f"{prefix}/inception_score",
-            inception_score.score(probs, inception_score.PLAIN_SPLITS),
-            count=False,
-        )
-    measures = {
-        distance: frechet.distance(frechet.moments(features), real.moments),
-        f"{distance}_infinity": frechet.extrapolated(features, real.moments),
-        f"{prefix}/kid": kid.distance(features, real.features),
-    }
-    for name, measured in measures.items():
-        yield from _named(name, measured, count=False)
-    for name, measured in neighbours.measures(features, real.features).items():
-        yield from _named(f"{prefix}/{name}", measured, count=False)
+    yield f"{prefix}/images", float(len(judged.features))
+    yield f"{prefix}/reference_images", float(judged.real.moments.n)
+    for name, measured in judged.measures.items():
+        yield from named(f"{prefix}/{name}", measured, count=False)
 
 
-def _named(name: str, measured: Measured, count: bool = True) -> Numbers:
+def named(name: str, measured: Measured, count: bool = True) -> Numbers:
+    """A measure's number, its spread where it has one, and the images that it is of."""
     yield name, measured.value
     if measured.std is not None:
         yield f"{name}_std", measured.std

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sadajem_jax.console.progress import Advance
 from sadajem_jax.evaluation.quality import archive
 from sadajem_jax.evaluation.quality.extractor import Extractor
 from sadajem_jax.evaluation.quality.frechet import Moments, moments
@@ -32,8 +33,37 @@ class Reference(NamedTuple):
     features: np.ndarray
 
 
+class References:
+    """References that several pieces of work share: each is made once, and kept in a folder too.
+
+    Args:
+      cache: the folder, as of `reference`.
+    """
+
+    def __init__(self, cache: str | os.PathLike[str]) -> None:
+        self._cache = cache
+        self._made: dict[str, Reference] = {}
+
+    def of(
+        self, extractor: Extractor, images: np.ndarray, progress: Advance | None = None
+    ) -> Reference:
+        """The reference of images; see `reference`."""
+        key = str(_meta(extractor, images))
+        if key not in self._made:
+            self._made[key] = reference(extractor, images, self._cache, progress)
+        return self._made[key]
+
+    def has(self, extractor: Extractor, images: np.ndarray) -> bool:
+        """Whether the reference of these images is there, or seems to be."""
+        meta = _meta(extractor, images)
+        return str(meta) in self._made or _file(self._cache, extractor, meta).exists()
+
+
 def reference(
-    extractor: Extractor, images: np.ndarray, cache: str | os.PathLike[str] | None = None
+    extractor: Extractor,
+    images: np.ndarray,
+    cache: str | os.PathLike[str] | None = None,
+    progress: Advance | None = None,
 ) -> Reference:
     """The reference of a set of real images; from the cache where it is there.
 
@@ -43,40 +73,59 @@ def reference(
     Args:
       extractor: the network.
       images: [N, H, W, channels] of 0..255.
-      cache: the folder to keep it in; None keeps nothing.
+      cache: the folder to keep it in; None keeps nothing. One that cannot be written is said, and
+        costs no result.
+      progress: is told how many images are done.
 
     Returns:
       The reference.
-
-    Raises:
-      OSError: if the cache's folder cannot be written.
     """
-    meta = {"data": _of(images), "extractor": extractor.fingerprint, "kept": KEPT}
-    file = None if cache is None else pathlib.Path(cache).expanduser() / _name(extractor, meta)
+    meta = _meta(extractor, images)
+    file = None if cache is None else _file(cache, extractor, meta)
     if file is not None and file.exists():
         found = _cached(file, meta)
         if found is not None:
             return found
-    made = of_features(extractor(images)["features"])
+    made = of_features(extractor(images, progress)["features"])
     if file is not None:
-        archive.write(file, {**made.moments._asdict(), "features": made.features}, meta)
+        _keep(file, made, meta)
     return made
 
 
 def of_features(features: np.ndarray) -> Reference:
     """The reference of features [N, D]."""
-    order = np.random.default_rng(SHUFFLE).permutation(len(features))
-    return Reference(moments(features), features[np.sort(order[:KEPT])])
+    return Reference(moments(features), features[kept(len(features))])
 
 
-def _of(images: np.ndarray) -> str:
-    """A checksum of the images, their dtype and shape."""
-    return archive.checksum(images)
+def kept(n: int) -> np.ndarray:
+    """Which of n images their features are kept of: ascending indices, always the same."""
+    return np.sort(np.random.default_rng(SHUFFLE).permutation(n)[:KEPT])
 
 
-def _name(extractor: Extractor, meta: dict[str, object]) -> str:
+def _meta(extractor: Extractor, images: np.ndarray) -> dict[str, object]:
+    """What a file must be of: the images by their checksum, the network and its weights."""
+    data = archive.checksum(images)
+    return {"data": data, "extractor": extractor.fingerprint, "kept": KEPT}
+
+
+def _file(
+    cache: str | os.PathLike[str], extractor: Extractor, meta: dict[str, object]
+) -> pathlib.Path:
     key = hashlib.sha256("\n".join(str(value) for value in meta.values()).encode())
-    return f"{extractor.name}-{key.hexdigest()[:16]}.npz"
+    return pathlib.Path(cache).expanduser() / f"{extractor.name}-{key.hexdigest()[:16]}.npz"
+
+
+def _keep(file: pathlib.Path, made: Reference, meta: dict[str, object]) -> None:
+    try:
+        archive.write(file, {**made.moments._asdict(), "features": made.features}, meta)
+    except OSError as error:
+        logger.warning("%s could not be kept for the next time (%s)", file, error)
+
+
+def folder() -> pathlib.Path:
+    """Where references are kept unless told: `SADAJEM_CACHE_DIR`, or the user's cache folder."""
+    users = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(os.environ.get("SADAJEM_CACHE_DIR") or pathlib.Path(users) / "sadajem_jax")
 
 
 def _cached(file: pathlib.Path, meta: dict[str, object]) -> Reference | None:

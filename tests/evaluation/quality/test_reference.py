@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,9 +24,9 @@ class Counted:
         self.inner, self.name, self.fingerprint = inner, inner.name, inner.fingerprint
         self.passes = 0
 
-    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    def __call__(self, images: np.ndarray, progress: Any = None) -> dict[str, np.ndarray]:
         self.passes += 1
-        return self.inner(images)
+        return self.inner(images, progress)
 
 
 def passes(images: np.ndarray, cache: pathlib.Path, weight: float = 1) -> int:
