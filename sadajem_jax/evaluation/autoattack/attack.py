@@ -24,12 +24,15 @@ class Rows(NamedTuple):
       labels: [B] int, right for every row that is attacked.
       targets: [B] int, the class to be reached, where an attack has one.
       keys: [B] one key a row.
+      eps: [B] radius of each image's ball, on the scale of [0, 1]: no constant of a program, so that
+        all sizes share one.
     """
 
     images: jax.Array
     labels: jax.Array
     targets: jax.Array
     keys: jax.Array
+    eps: jax.Array
 
 
 class Attack(NamedTuple):
@@ -42,6 +45,7 @@ class Attack(NamedTuple):
       result: (rows, state) -> candidates [B, H, W, channels], the clean image where none was found.
       gradients: whether a step takes any, see `backend.unrolls`.
       done: state -> [B] bool, where further steps change nothing.
+      every: steps after which rows that are done leave, and the others move up; 0: never.
       suspects: state -> [B] bool, where the gradient was zero at the start.
     """
 
@@ -51,6 +55,7 @@ class Attack(NamedTuple):
     result: Callable[[Rows, Any], jax.Array]
     gradients: bool
     done: Callable[[Any], jax.Array] | None = None
+    every: int = 0
     suspects: Callable[[Any], jax.Array] | None = None
 
 
