@@ -57,7 +57,8 @@ def rate(name: Name, attack: Attack, variables: Any, images: np.ndarray) -> floa
     zeros = np.zeros(len(images), np.int32)
     keys = jax.random.split(jax.random.key(0), len(images))
     eps = np.full(len(images), 8 / 255, np.float32)
-    rows = Rows(images, zeros, zeros + 1, keys, eps)
+    values: Any = (images, zeros, zeros + 1, keys, eps)
+    rows = Rows(*values)
     steps = STEPS if attack.gradients else 100
     runner = Runner(attack._replace(num_steps=steps, done=None, every=0), placement)
     for _ in range(2):  # the first compiles

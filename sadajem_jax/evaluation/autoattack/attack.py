@@ -24,8 +24,8 @@ class Rows(NamedTuple):
       labels: [B] int, right for every row that is attacked.
       targets: [B] int, the class to be reached, where an attack has one.
       keys: [B] one key a row.
-      eps: [B] radius of each image's ball, on the scale of [0, 1]: no constant of a program, so that
-        all sizes share one.
+      eps: [B] radius of each image's ball, on the scale of [0, 1]: data and no constant, so that
+        all sizes share a program.
     """
 
     images: jax.Array
@@ -37,6 +37,8 @@ class Rows(NamedTuple):
 
 class Attack(NamedTuple):
     """An attack as functions of (variables, rows); every array of a state has the leading B.
+
+    Rows are `Rows`, or another named tuple with the same `images`.
 
     Attributes:
       num_steps: how many steps it takes.
@@ -50,9 +52,9 @@ class Attack(NamedTuple):
     """
 
     num_steps: int
-    start: Callable[[Rows], Any]
-    step: Callable[[Any, Rows, Any, jax.Array], Any]
-    result: Callable[[Rows, Any], jax.Array]
+    start: Callable[[Any], Any]
+    step: Callable[[Any, Any, Any, jax.Array], Any]
+    result: Callable[[Any, Any], jax.Array]
     gradients: bool
     done: Callable[[Any], jax.Array] | None = None
     every: int = 0

@@ -65,8 +65,8 @@ class Placement:
     def jit(self, function: Callable[..., Any], *kinds: str) -> Callable[..., Any]:
         """Compiles a function of rows; each device runs it on its own, without hearing of others.
 
-        `kinds` names each argument's place: "rows" lie along the devices, "all" on each of them. The
-        same function gives the same program again.
+        `kinds` names each argument's place: "rows" lie along the devices, "all" on each of them.
+        The same function gives the same program again.
         """
         return _compiled(function, self.mesh, kinds)
 
@@ -76,9 +76,7 @@ def _compiled(
     function: Callable[..., Any], mesh: Mesh, kinds: tuple[str, ...]
 ) -> Callable[..., Any]:
     places = tuple(ALONG if kind == "rows" else EVERYWHERE for kind in kinds)
-    mapped = jax.shard_map(
-        function, mesh=mesh, in_specs=places, out_specs=ALONG, check_vma=False
-    )
+    mapped = jax.shard_map(function, mesh=mesh, in_specs=places, out_specs=ALONG, check_vma=False)
     return jax.jit(mapped)
 
 
@@ -144,8 +142,8 @@ class Runner:
         for first in range(0, attack.num_steps, every):
             last = min(first + every, attack.num_steps)
             for portion in self.placement.batches(going):
-                batch = self.placement.put(_take((rows, states), portion))
-                state = self._steps(*batch, first, last, len(portion), heard)
+                batch, state = self.placement.put(_take((rows, states), portion))
+                state = self._steps(batch, state, (first, last), len(portion), heard)
                 _put_back(states, portion, state)
             if attack.done:
                 left = going[~np.asarray(attack.done(_take(states, going)))]
@@ -156,9 +154,10 @@ class Runner:
         return self._in_batches(np.arange(count), self._result, rows, states), states
 
     def _steps(
-        self, rows: Any, state: Any, first: int, last: int, count: int, heard: Heard
+        self, rows: Any, state: Any, between: tuple[int, int], count: int, heard: Heard
     ) -> Any:
         """A batch from one step to another, with a word now and then."""
+        first, last = between
         while first < last:
             until = min(first + self._pace.steps, last)
             limits = (np.int32(first), np.int32(until))[: 1 if self._single else 2]
@@ -174,8 +173,8 @@ class Runner:
         """What a program makes of all rows, on the host."""
         found = []
         for portion in self.placement.batches(index):
-            made = program(*self.placement.put(_take(rows, portion)))
-            found.append(jax.tree.map(lambda x, n=len(portion): np.array(x)[:n], made))
+            made = jax.tree.map(np.array, program(*self.placement.put(_take(rows, portion))))
+            found.append(_take(made, np.arange(len(portion))))
         return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
 
 

@@ -16,6 +16,7 @@ from sadajem_jax.evaluation.autoattack.saved import Ledger, Save
 
 STANDS, MISCLASSIFIED = "stands", "misclassified"
 SAVE_SECONDS = 30.0
+ROUNDING = 1e-6
 
 Progress = Callable[[str, int, int], None]
 """(attack, images done, images in all); a batch half through its steps counts half its images."""
@@ -142,6 +143,6 @@ class Campaign:
             nonlocal done
             done += rows
             if self._progress:
-                self._progress(text, min(round(done), total), total)
+                self._progress(text, min(int(done + ROUNDING), total), total)
 
         return hear

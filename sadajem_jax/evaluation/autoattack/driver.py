@@ -10,8 +10,6 @@ import functools
 import os
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from sadajem_jax.evaluation.autoattack import checks, losses
@@ -20,7 +18,7 @@ from sadajem_jax.evaluation.autoattack.attack import Attack, Logits
 from sadajem_jax.evaluation.autoattack.batches import KEPT, Placement, Runner
 from sadajem_jax.evaluation.autoattack.campaign import STANDS, Campaign, Name, Progress
 from sadajem_jax.evaluation.autoattack.fab import fab
-from sadajem_jax.evaluation.autoattack.predictor import Predictor, precise
+from sadajem_jax.evaluation.autoattack.predictor import Predictor, precise, rounded
 from sadajem_jax.evaluation.autoattack.saved import Save
 from sadajem_jax.evaluation.autoattack.square import square
 from sadajem_jax.workdir.state_format import checksum
@@ -120,7 +118,7 @@ def run(
         save=Save(checkpoint, identity),
         progress=progress,
     )
-    search = _in_float32(search_fn) if search_fn else precise(logits_fn)
+    search = rounded(search_fn) if search_fn else precise(logits_fn)
     for name, attack in standard(search, images.shape[1:], norm=norm).items():
         if name != Name.APGD_T or logits.shape[1] >= checks.FEWEST_FOR_DLR:
             campaign.run(name, Runner(attack, placement))
@@ -146,16 +144,6 @@ def _hashable(function: Logits) -> Logits:
     except TypeError:
         return lambda variables, images: function(variables, images)
     return function
-
-
-@functools.lru_cache(maxsize=KEPT)
-def _in_float32(function: Logits) -> Logits:
-    """A network that computes in whatever it likes, its logits in float32."""
-
-    def logits(variables: Any, images: jax.Array) -> jax.Array:
-        return function(variables, images).astype(jnp.float32)
-
-    return logits
 
 
 @functools.lru_cache(maxsize=KEPT)

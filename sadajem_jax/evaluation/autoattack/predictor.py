@@ -40,9 +40,7 @@ class Predictor:
             parts.append(np.asarray(logits, np.float32)[: len(index)])
         return np.concatenate(parts)
 
-    def broken(
-        self, candidates: np.ndarray, clean: np.ndarray, labels: np.ndarray, eps: np.ndarray
-    ) -> np.ndarray:
+    def broken(self, candidates: np.ndarray, clean: Any, labels: Any, eps: Any) -> np.ndarray:
         """[N] bool: which of N candidates are misclassified, in their balls [N] and the box."""
         place = self.placement
         rows = (candidates, clean, labels, eps)
@@ -61,6 +59,16 @@ def precise(function: Logits) -> Logits:
         return jnp.asarray(function(variables, images), images.dtype)
 
     return jax.default_matmul_precision("highest")(logits)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def rounded(function: Logits) -> Logits:
+    """A network that computes in whatever it likes; its logits in float32."""
+
+    def logits(variables: Any, images: jax.Array) -> jax.Array:
+        return jnp.asarray(function(variables, images), images.dtype)
+
+    return logits
 
 
 @functools.lru_cache(maxsize=KEPT)

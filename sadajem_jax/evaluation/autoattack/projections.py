@@ -30,9 +30,7 @@ def direction(delta: jax.Array, norm: str) -> jax.Array:
     return delta / (per_image(size(delta, norm), delta) + TINY)
 
 
-def onto_ball(
-    x: jax.Array, centre: jax.Array, norm: str, eps: jax.Array | float
-) -> jax.Array:
+def onto_ball(x: jax.Array, centre: jax.Array, norm: str, eps: jax.Array | float) -> jax.Array:
     """The nearest images within eps of `centre`, then clipped to the box.
 
     For l_2 the two in this order are no projection onto both, but stay within both, since the

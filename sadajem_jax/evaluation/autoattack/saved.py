@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sadajem_jax.evaluation.autoattack.checks import Refused
 from sadajem_jax.workdir import files
 
 FORMAT = 1
@@ -63,7 +64,7 @@ class Save:
         """What an earlier call left; None where there is nothing, or another attack's.
 
         Raises:
-          ValueError: if the file is not one of these.
+          Refused: if the file is not one of these.
         """
         if self._path is None or not self._path.exists():
             return None
@@ -75,7 +76,7 @@ class Save:
             verdicts, finished = found["verdicts"].astype(object), found["finished"].tolist()
             return Ledger(**{**found, "verdicts": verdicts, "finished": finished})
         except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-            raise ValueError(
+            raise Refused(
                 f"{self._path}: expected the saved state of an attack, found something else "
                 f"({type(error).__name__}); move it away, and the attack begins anew"
             ) from error
@@ -86,8 +87,9 @@ class Save:
         if self._path is None or now - self._written < at_least_after:
             return
         data = io.BytesIO()
-        arrays = ledger._asdict()
-        arrays |= {"verdicts": ledger.verdicts.astype(str), "finished": np.array(ledger.finished, str)}
+        arrays: dict[str, Any] = ledger._asdict()
+        arrays["verdicts"] = ledger.verdicts.astype(str)
+        arrays["finished"] = np.array(ledger.finished, str)
         np.savez(data, allow_pickle=False, identity=np.array(self._identity), **arrays)
         files.write_bytes_atomically(self._path, data.getvalue())
         self._written = now

@@ -59,9 +59,7 @@ def square(logits_fn: Logits, shape: tuple[int, ...], *, norm: str) -> Attack:
     def step(variables: Any, rows: Rows, state: State, number: jax.Array) -> State:
         keys = jax.vmap(jax.random.fold_in, (0, None))(rows.keys, number)
         level = jnp.sum(number - 1 > jnp.array(HALVED_AFTER))
-        tried = jax.vmap(propose, (0, 0, 0, 0, None))(
-            keys, state.x, rows.images, rows.eps, level
-        )
+        tried = jax.vmap(propose, (0, 0, 0, 0, None))(keys, state.x, rows.images, rows.eps, level)
         x = jnp.where(number == 0, state.x, tried)
         value = margin(logits_fn(variables, x), rows.labels)
         take = (state.margin > 0) & (value < state.margin)  # once misclassified it is left alone

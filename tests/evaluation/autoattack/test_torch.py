@@ -107,9 +107,7 @@ def test_apgd_goes_torchattacks_way(monkeypatch: pytest.MonkeyPatch, norm: str, 
     )
     _, standing, best, last = theirs.attack_single_run(nchw(images), torch.tensor(labels))
     loss_fn = {"ce": losses.cross_entropy, "dlr": losses.dlr}[loss]
-    found, state = networks.attacked(
-        apgd(networks.mlp, loss_fn, norm=norm), variables, batch
-    )
+    found, state = networks.attacked(apgd(networks.mlp, loss_fn, norm=norm), variables, batch)
     broken = np.asarray(state.broken)
     np.testing.assert_array_equal(broken, ~standing.numpy().astype(bool))
     assert_nearly_all(np.asarray(state.loss_best), best.numpy())
