@@ -14,7 +14,6 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from sadajem_jax.evaluation.autoattack.attack import Attack, Rows
@@ -44,7 +43,7 @@ def main() -> None:
     def logits(variables: Any, images: jax.Array) -> jax.Array:
         return network.apply(variables, 2 * images - 1)
 
-    attacks = standard(logits, images.shape[1:], norm=args.norm, eps=8 / 255)
+    attacks = standard(logits, images.shape[1:], norm=args.norm)
     found = {name.text: rate(name, attack, variables, images) for name, attack in attacks.items()}
     settings = {**vars(args), "device_kind": jax.devices()[0].device_kind}
     date = time.strftime("%Y-%m-%d")
@@ -55,14 +54,16 @@ def main() -> None:
 def rate(name: Name, attack: Attack, variables: Any, images: np.ndarray) -> float:
     """Images a second of the whole attack."""
     placement = Placement(variables, len(images), devices=jax.local_devices()[:1])
-    zeros = jnp.zeros(len(images), jnp.int32)
+    zeros = np.zeros(len(images), np.int32)
     keys = jax.random.split(jax.random.key(0), len(images))
-    rows = placement.put(Rows(jnp.asarray(images), zeros, zeros + 1, keys))
+    eps = np.full(len(images), 8 / 255, np.float32)
+    values: Any = (images, zeros, zeros + 1, keys, eps)
+    rows = Rows(*values)
     steps = STEPS if attack.gradients else 100
-    runner = Runner(attack._replace(num_steps=steps, done=None), placement)
+    runner = Runner(attack._replace(num_steps=steps, done=None, every=0), placement)
     for _ in range(2):  # the first compiles
         start = time.perf_counter()
-        jax.block_until_ready(runner(rows, lambda steps: None))
+        runner(rows)
         seconds = time.perf_counter() - start
     times = MOST_TARGETS if name in (Name.APGD_T, Name.FAB_T) else 1
     return float(f"{len(images) / (seconds * attack.num_steps / steps * times):.3g}")

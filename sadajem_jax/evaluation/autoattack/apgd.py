@@ -62,14 +62,13 @@ class State(NamedTuple):
     zero_gradient: jax.Array
 
 
-def apgd(logits_fn: Logits, loss_fn: Loss, *, norm: str, eps: float) -> Attack:
+def apgd(logits_fn: Logits, loss_fn: Loss, *, norm: str) -> Attack:
     """Auto-PGD as a repeated step.
 
     Args:
       logits_fn: of the network that is searched.
       loss_fn: what is raised.
-      norm: "l_inf" or "l_2".
-      eps: radius of the ball, on the scale of [0, 1].
+      norm: "l_inf" or "l_2", of the ball of `rows.eps`.
 
     Returns:
       An attack of 101 steps: each takes the loss and gradient where it stands and moves on. Step 0
@@ -80,11 +79,11 @@ def apgd(logits_fn: Logits, loss_fn: Loss, *, norm: str, eps: float) -> Attack:
         loss, logits, grad = _evaluate(logits_fn, loss_fn, variables, rows, state.x)
         state = _remember(state, loss, grad, fooled(logits, rows.labels), number)
         state, grad = _check(state, grad, number)
-        return _move(state, grad, rows.images, number, norm, eps)
+        return _move(state, grad, rows, number, norm)
 
     return Attack(
         num_steps=1 + ITERATIONS,
-        start=lambda rows: _start(rows, norm, eps),
+        start=lambda rows: _start(rows, norm),
         step=step,
         result=lambda rows, state: choose(state.broken, state.found, rows.images),
         gradients=True,
@@ -92,16 +91,16 @@ def apgd(logits_fn: Logits, loss_fn: Loss, *, norm: str, eps: float) -> Attack:
     )
 
 
-def _start(rows: Rows, norm: str, eps: float) -> State:
+def _start(rows: Rows, norm: str) -> State:
     """A random point of norm eps: uniform values for l_inf, a Gaussian direction for l_2."""
     draw = jax.random.normal if norm == "l_2" else _uniform
     noise = jax.vmap(lambda key: draw(key, rows.images.shape[1:], rows.images.dtype))(rows.keys)
-    x = in_box(rows.images + eps * direction(noise, norm))
+    x = in_box(rows.images + per_image(rows.eps, noise) * direction(noise, norm))
     zero, no = jnp.zeros(len(x), x.dtype), jnp.zeros(len(x), bool)
     return State(
         x=x,
         x_old=x,
-        step_size=jnp.full(len(x), 2 * eps, x.dtype),
+        step_size=2 * rows.eps,
         x_best=x,
         grad_best=jnp.zeros_like(x),
         loss_best=zero,
@@ -176,12 +175,11 @@ def _check(state: State, grad: jax.Array, number: jax.Array) -> tuple[State, jax
     return moved, choose(halve, state.grad_best, grad)
 
 
-def _move(
-    state: State, grad: jax.Array, centre: jax.Array, number: jax.Array, norm: str, eps: float
-) -> State:
+def _move(state: State, grad: jax.Array, rows: Rows, number: jax.Array, norm: str) -> State:
     """Moves to P(x + a (z - x) + (1 - a) (x - x_old)), z = P(x + step size * direction): Eq. 3."""
     towards = jnp.sign(grad) if norm == "l_inf" else direction(grad, norm)
-    z = onto_ball(state.x + per_image(state.step_size, grad) * towards, centre, norm, eps)
+    ahead = state.x + per_image(state.step_size, grad) * towards
+    z = onto_ball(ahead, rows.images, norm, rows.eps)
     share = jnp.where(number == 0, 1.0, MOMENTUM)
     x = state.x + share * (z - state.x) + (1 - share) * (state.x - state.x_old)
-    return state._replace(x=onto_ball(x, centre, norm, eps), x_old=state.x)
+    return state._replace(x=onto_ball(x, rows.images, norm, rows.eps), x_old=state.x)

@@ -24,16 +24,21 @@ class Rows(NamedTuple):
       labels: [B] int, right for every row that is attacked.
       targets: [B] int, the class to be reached, where an attack has one.
       keys: [B] one key a row.
+      eps: [B] radius of each image's ball, on the scale of [0, 1]: data and no constant, so that
+        all sizes share a program.
     """
 
     images: jax.Array
     labels: jax.Array
     targets: jax.Array
     keys: jax.Array
+    eps: jax.Array
 
 
 class Attack(NamedTuple):
     """An attack as functions of (variables, rows); every array of a state has the leading B.
+
+    Rows are `Rows`, or another named tuple with the same `images`.
 
     Attributes:
       num_steps: how many steps it takes.
@@ -42,15 +47,17 @@ class Attack(NamedTuple):
       result: (rows, state) -> candidates [B, H, W, channels], the clean image where none was found.
       gradients: whether a step takes any, see `backend.unrolls`.
       done: state -> [B] bool, where further steps change nothing.
+      every: steps after which rows that are done leave, and the others move up; 0: never.
       suspects: state -> [B] bool, where the gradient was zero at the start.
     """
 
     num_steps: int
-    start: Callable[[Rows], Any]
-    step: Callable[[Any, Rows, Any, jax.Array], Any]
-    result: Callable[[Rows, Any], jax.Array]
+    start: Callable[[Any], Any]
+    step: Callable[[Any, Any, Any, jax.Array], Any]
+    result: Callable[[Any, Any], jax.Array]
     gradients: bool
     done: Callable[[Any], jax.Array] | None = None
+    every: int = 0
     suspects: Callable[[Any], jax.Array] | None = None
 
 

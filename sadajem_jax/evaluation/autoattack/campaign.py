@@ -10,12 +10,19 @@ import numpy as np
 
 from sadajem_jax.evaluation.autoattack import checks
 from sadajem_jax.evaluation.autoattack.attack import Rows
-from sadajem_jax.evaluation.autoattack.batches import Placement, Predictor, Runner
+from sadajem_jax.evaluation.autoattack.batches import Heard, Runner
+from sadajem_jax.evaluation.autoattack.predictor import Predictor
+from sadajem_jax.evaluation.autoattack.saved import Ledger, Save
 
 STANDS, MISCLASSIFIED = "stands", "misclassified"
+SAVE_SECONDS = 30.0
+ROUNDING = 1e-6
 
 Progress = Callable[[str, int, int], None]
 """(attack, images done, images in all); a batch half through its steps counts half its images."""
+
+keys_of = jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
+"""(key, [N] numbers) -> [N] keys."""
 
 
 class Name(enum.IntEnum):
@@ -35,12 +42,19 @@ class Name(enum.IntEnum):
 class Campaign:
     """The images' verdicts, attack after attack.
 
+    Args:
+      images: [N, H, W, channels] float32 in [0, 1].
+      labels: [N] int.
+      logits: [N, C] of the network that counts.
+      predictor: of that network.
+      eps: radius of the balls.
+      seed: of all draws.
+      save: goes on where it broke off, and keeps what was found.
+      progress: told how far an attack is.
+
     Attributes:
-      verdicts: [N] str: "stands", "misclassified", or the attack that broke the image.
-      adversarial: [N, H, W, channels] the image that was found, or the clean one.
+      ledger: verdicts and images found so far.
       clean_accuracy: share classified rightly as they are.
-      standing: {attack: share left after it}, in order.
-      warnings: sentences about what was noticed on the way.
     """
 
     def __init__(
@@ -48,74 +62,87 @@ class Campaign:
         images: np.ndarray,
         labels: np.ndarray,
         logits: np.ndarray,
-        placement: Placement,
         predictor: Predictor,
+        *,
+        eps: float,
         seed: int,
+        save: Save,
         progress: Progress | None,
     ) -> None:
-        self.images, self.labels = images, labels
-        self.placement, self.predictor = placement, predictor
-        self.seed, self.progress = seed, progress
-        self.ranked = np.argsort(-logits, axis=1, kind="stable").astype(np.int32)
-        right = self.ranked[:, 0] == labels
-        self.verdicts = np.where(right, STANDS, MISCLASSIFIED).astype(object)
+        self._images, self._labels, self._predictor = images, labels, predictor
+        self._eps = np.full(len(images), eps, np.float32)
+        self._seed, self._save, self._progress = seed, save, progress
+        self._ranked = np.argsort(-logits, axis=1, kind="stable").astype(np.int32)
+        right = self._ranked[:, 0] == labels
         self.clean_accuracy = float(right.mean())
-        self.adversarial = images.copy()
-        self.standing: dict[str, float] = {}
-        self.warnings: list[str] = []
-        self._keys = placement.jit(jax.vmap(jax.random.fold_in, (None, 0)), "all", "rows")
+        first = Ledger.first(np.where(right, STANDS, MISCLASSIFIED), images)
+        self.ledger = save.read() or first
+        self._done: list[Name] = []
 
     def run(self, name: Name, runner: Runner) -> None:
         """Runs one attack: once, or for each target class on what the ones before it left."""
-        attacked = int(np.sum(self.verdicts == STANDS))
-        targets = min(self.ranked.shape[1] - 1, checks.MOST_TARGETS)
+        targets = min(self._ranked.shape[1] - 1, checks.MOST_TARGETS)
         ranks = range(1, targets + 1) if name in (Name.APGD_T, Name.FAB_T) else [1]
-        suspects: set[int] = set()
         for rank in ranks:
             text = name.text if len(ranks) == 1 else f"{name.text} {rank}/{targets}"
-            suspects |= self._pass(text, name, rank, runner)
-        if name == Name.APGD_T:
-            self.warnings += checks.about_gradients(len(suspects), attacked)
-        self.standing[name.text] = self.share_standing()
+            if text not in self.ledger.finished:
+                self._pass(text, name, rank, runner)
+        self._done.append(name)
 
-    def share_standing(self) -> float:
-        """Share of all images that no attack so far has broken."""
-        return float(np.mean(self.verdicts == STANDS))
+    @property
+    def standing(self) -> dict[str, float]:
+        """{attack: share left after it}, in order."""
+        over, found = [MISCLASSIFIED], {}
+        for name in self._done:
+            over.append(name.text)
+            found[name.text] = float(np.mean(~np.isin(self.ledger.verdicts, over)))
+        return found
 
-    def _pass(self, text: str, name: Name, rank: int, runner: Runner) -> set[int]:
-        """Attacks what stands once; returns the images whose first gradient was zero."""
-        index = np.flatnonzero(self.verdicts == STANDS)
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), name), rank)
-        suspects: set[int] = set()
-        done = 0
-        for portion in self.placement.batches(index):
-            hear = self._heard(text, done, len(portion), len(index), runner.attack.num_steps)
-            candidates, state = runner(self._rows(portion, rank, key), hear)
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences about what was noticed on the way."""
+        over = [MISCLASSIFIED, Name.APGD_CE.text]
+        attacked = np.sum(~np.isin(self.ledger.verdicts, over)).item()
+        zero = self.ledger.zero_gradient.sum().item()
+        return [*checks.about_gradients(zero, attacked), *checks.about_square(self.standing)]
+
+    def _pass(self, text: str, name: Name, rank: int, runner: Runner) -> None:
+        """Attacks what stands once, but for what an earlier call has tried."""
+        ledger = self.ledger
+        index = np.flatnonzero((ledger.verdicts == STANDS) & ~ledger.tried)
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self._seed), name), rank)
+        keys = keys_of(key, np.arange(len(self._images)))
+        heard = self._heard(text, len(index))
+        for portion in runner.portions(index):
+            candidates, state = runner(self._rows(portion, rank, keys), heard)
             self._judge(name, portion, candidates)
-            if runner.attack.suspects:
-                zero = np.asarray(runner.attack.suspects(state))[: len(portion)]
-                suspects |= set(portion[zero].tolist())
-            done += len(portion)
-        return suspects
+            if name == Name.APGD_T and runner.attack.suspects:
+                ledger.zero_gradient[portion] |= np.asarray(runner.attack.suspects(state))
+            ledger.tried[portion] = True
+            self._save.write(ledger, at_least_after=SAVE_SECONDS)
+        ledger.finished.append(text)
+        ledger.tried[:] = False
+        self._save.write(ledger)
 
-    def _rows(self, portion: np.ndarray, rank: int, key: jax.Array) -> Rows:
-        targets = self.ranked[portion, rank]
-        images, labels, targets, index = self.placement.put(
-            (self.images[portion], self.labels[portion], targets, portion)
-        )
-        return Rows(images, labels, targets, self._keys(key, index))
+    def _rows(self, portion: np.ndarray, rank: int, keys: jax.Array) -> Rows:
+        targets = self._ranked[portion, rank]
+        images, labels, eps = self._images[portion], self._labels[portion], self._eps[portion]
+        return Rows(images, labels, targets, keys[portion], eps)
 
-    def _judge(self, name: Name, portion: np.ndarray, candidates: jax.Array) -> None:
+    def _judge(self, name: Name, portion: np.ndarray, candidates: np.ndarray) -> None:
         """Notes which candidates turn the network that counts."""
-        broken = self.predictor.broken(candidates, self.images[portion], self.labels[portion])
-        self.verdicts[portion[broken]] = name.text
-        self.adversarial[portion[broken]] = np.asarray(candidates)[: len(portion)][broken]
+        clean, labels, eps = self._images[portion], self._labels[portion], self._eps[portion]
+        broken = self._predictor.broken(candidates, clean, labels, eps)
+        self.ledger.verdicts[portion[broken]] = name.text
+        self.ledger.adversarial[portion[broken]] = candidates[broken]
 
-    def _heard(
-        self, text: str, before: int, rows: int, total: int, num_steps: int
-    ) -> Callable[[int], None]:
-        def hear(steps: int) -> None:
-            if self.progress:
-                self.progress(text, before + rows * steps // num_steps, total)
+    def _heard(self, text: str, total: int) -> Heard:
+        done = 0.0
+
+        def hear(rows: float) -> None:
+            nonlocal done
+            done += rows
+            if self._progress:
+                self._progress(text, min(int(done + ROUNDING), total), total)
 
         return hear

@@ -16,35 +16,39 @@ FEWEST_FOR_DLR = 4
 SQUARE_GAIN = 0.002  # 0.2 points
 
 
+class Refused(ValueError):
+    """What cannot be attacked, and why, in one line."""
+
+
 def refuse(images: np.ndarray, labels: np.ndarray, norm: str, eps: float, batch_size: int) -> None:
-    """Raises a ValueError of one line for what cannot be attacked."""
+    """Raises Refused for what cannot be attacked."""
     if norm not in NORMS:
-        raise ValueError(f"norm must be one of {', '.join(NORMS)}, found {norm!r}")
+        raise Refused(f"norm must be one of {', '.join(NORMS)}, found {norm!r}")
     if not 0 < eps < np.inf:
-        raise ValueError(f"eps must be above 0 and finite, found {eps}")
+        raise Refused(f"eps must be above 0 and finite, found {eps}")
     if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, found {batch_size}")
+        raise Refused(f"batch_size must be at least 1, found {batch_size}")
     if images.ndim != 4 or not images.size:
-        raise ValueError(f"images must be [N, H, W, channels], N at least 1, found {images.shape}")
+        raise Refused(f"images must be [N, H, W, channels], N at least 1, found {images.shape}")
     if not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(f"images must be floats in [0, 1], found {images.dtype}")
+        raise Refused(f"images must be floats in [0, 1], found {images.dtype}")
     if not (images.min() >= 0 and images.max() <= 1):
-        raise ValueError(f"images must lie in [0, 1], found [{images.min():g}, {images.max():g}]")
+        raise Refused(f"images must lie in [0, 1], found [{images.min():g}, {images.max():g}]")
     if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         found = f"{labels.dtype} {labels.shape}"
-        raise ValueError(f"labels must be integers [{len(images)}], one an image, found {found}")
+        raise Refused(f"labels must be integers [{len(images)}], one an image, found {found}")
 
 
 def refuse_logits(logits: np.ndarray, labels: np.ndarray) -> None:
-    """Raises a ValueError of one line for logits that define no classifier of these labels."""
+    """Raises Refused for logits that define no classifier of these labels."""
     if logits.ndim != 2 or logits.shape[1] < 2:
-        raise ValueError(f"logits_fn must give [B, C], C at least 2, found {logits.shape}")
+        raise Refused(f"logits_fn must give [B, C], C at least 2, found {logits.shape}")
     if not np.isfinite(logits).all():
         row = int(np.argmin(np.isfinite(logits).all(axis=1)))
-        raise ValueError(f"logits must be finite, those of image {row} are not")
+        raise Refused(f"logits must be finite, those of image {row} are not")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         found = f"{labels.min()} ... {labels.max()}"
-        raise ValueError(f"labels must be from 0 to {logits.shape[1] - 1}, found {found}")
+        raise Refused(f"labels must be from 0 to {logits.shape[1] - 1}, found {found}")
 
 
 def about_model(logits: np.ndarray, again: np.ndarray) -> list[str]:

@@ -6,19 +6,22 @@ released code's standard version (fra31/auto-attack).
 
 from __future__ import annotations
 
+import functools
+import os
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from sadajem_jax.evaluation.autoattack import checks, losses
 from sadajem_jax.evaluation.autoattack.apgd import apgd
 from sadajem_jax.evaluation.autoattack.attack import Attack, Logits
-from sadajem_jax.evaluation.autoattack.batches import Placement, Predictor, Runner
-from sadajem_jax.evaluation.autoattack.campaign import Campaign, Name, Progress
+from sadajem_jax.evaluation.autoattack.batches import KEPT, Placement, Runner
+from sadajem_jax.evaluation.autoattack.campaign import STANDS, Campaign, Name, Progress
 from sadajem_jax.evaluation.autoattack.fab import fab
+from sadajem_jax.evaluation.autoattack.predictor import Predictor, precise, rounded
+from sadajem_jax.evaluation.autoattack.saved import Save
 from sadajem_jax.evaluation.autoattack.square import square
+from sadajem_jax.workdir.state_format import checksum
 
 
 class Result(NamedTuple):
@@ -53,9 +56,13 @@ def run(
     seed: int = 0,
     search_fn: Logits | None = None,
     batch_size: int = 250,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Attacks a classifier with standard AutoAttack.
+
+    Programs are kept by `logits_fn` and the shapes: another call with the same function, of other
+    variables, images, sizes or seeds, compiles nothing.
 
     Args:
       logits_fn: pure, (variables, images [B, H, W, channels] in [0, 1]) -> logits [B, C]. What the
@@ -71,6 +78,9 @@ def run(
         break is verified by `logits_fn`, and only verified ones count, so that a poor search can
         only miss some.
       batch_size: images a device takes at a time.
+      checkpoint: a file that keeps what was found, replaced after each target class and every half
+        minute or so; a call with the same arguments, of a fresh process, goes on from it, and one
+        with others replaces it. It stays; delete it at the end.
       progress: told how far an attack is; see `Progress`.
 
     Returns:
@@ -78,7 +88,7 @@ def run(
 
     Raises:
       ValueError: for images outside [0, 1], shapes that do not fit, labels that are no classes, an
-        unknown norm, or eps not above 0; in one line.
+        unknown norm, eps not above 0, or a checkpoint that is none; in one line.
 
     Examples:
       >>> logits = lambda w, x: w * (x.mean(axis=(1, 2)) - 0.5)  # a channel a class
@@ -90,47 +100,58 @@ def run(
     images, labels = np.asarray(images), np.asarray(labels)
     checks.refuse(images, labels, norm, eps, batch_size)
     images, labels = images.astype(np.float32), labels.astype(np.int32)
+    logits_fn, search_fn = _hashable(logits_fn), search_fn and _hashable(search_fn)
     placement = Placement(variables, batch_size)
-    predictor = Predictor(logits_fn, placement, norm, eps)
+    predictor = Predictor(logits_fn, placement, norm)
     logits = predictor.logits(images)
     checks.refuse_logits(logits, labels)
-    campaign = Campaign(images, labels, logits, placement, predictor, seed, progress)
-    again = predictor.logits(images[: placement.size])
-    search = _searched(search_fn or logits_fn, search_fn is None)
-    attacks = standard(search, images.shape[1:], norm=norm, eps=eps)
-    for name, attack in attacks.items():
+    about_model = checks.about_model(logits, predictor.logits(images[: placement.size]))
+    identity = {"norm": norm, "eps": eps, "seed": seed, "rounded": search_fn is not None}
+    identity["checksum"] = checksum([images, labels, variables]) if checkpoint else ""
+    campaign = Campaign(
+        images,
+        labels,
+        logits,
+        predictor,
+        eps=eps,
+        seed=seed,
+        save=Save(checkpoint, identity),
+        progress=progress,
+    )
+    search = rounded(search_fn) if search_fn else precise(logits_fn)
+    for name, attack in standard(search, images.shape[1:], norm=norm).items():
         if name != Name.APGD_T or logits.shape[1] >= checks.FEWEST_FOR_DLR:
             campaign.run(name, Runner(attack, placement))
-    return _result(campaign, checks.about_model(logits, again))
+    return _result(campaign, about_model)
 
 
 def _result(campaign: Campaign, about_model: list[str]) -> Result:
+    ledger = campaign.ledger
     return Result(
-        robust_accuracy=campaign.share_standing(),
+        robust_accuracy=float(np.mean(ledger.verdicts == STANDS)),
         clean_accuracy=campaign.clean_accuracy,
         standing=campaign.standing,
-        verdicts=campaign.verdicts.astype(str),
-        adversarial=campaign.adversarial,
-        warnings=[*about_model, *campaign.warnings, *checks.about_square(campaign.standing)],
+        verdicts=ledger.verdicts.astype(str),
+        adversarial=ledger.adversarial,
+        warnings=[*about_model, *campaign.warnings],
     )
 
 
-def _searched(function: Logits, precise: bool) -> Logits:
-    """The network that is searched: logits in float32, whatever it computes in."""
+def _hashable(function: Logits) -> Logits:
+    """The function itself if programs can be kept by it, else one that is new at every call."""
+    try:
+        hash(function)
+    except TypeError:
+        return lambda variables, images: function(variables, images)
+    return function
 
-    def logits(variables: Any, images: jax.Array) -> jax.Array:
-        return function(variables, images).astype(jnp.float32)
 
-    return jax.default_matmul_precision("highest")(logits) if precise else logits
-
-
-def standard(
-    logits_fn: Logits, shape: tuple[int, ...], *, norm: str, eps: float
-) -> dict[Name, Attack]:
-    """The four attacks in order, for images of a shape (H, W, channels)."""
+@functools.lru_cache(maxsize=KEPT)
+def standard(logits_fn: Logits, shape: tuple[int, ...], *, norm: str) -> dict[Name, Attack]:
+    """The four attacks in order, for images of a shape (H, W, channels); the same ones again."""
     return {
-        Name.APGD_CE: apgd(logits_fn, losses.cross_entropy, norm=norm, eps=eps),
-        Name.APGD_T: apgd(logits_fn, losses.targeted_dlr, norm=norm, eps=eps),
-        Name.FAB_T: fab(logits_fn, norm=norm, eps=eps),
-        Name.SQUARE: square(logits_fn, shape, norm=norm, eps=eps),
+        Name.APGD_CE: apgd(logits_fn, losses.cross_entropy, norm=norm),
+        Name.APGD_T: apgd(logits_fn, losses.targeted_dlr, norm=norm),
+        Name.FAB_T: fab(logits_fn, norm=norm),
+        Name.SQUARE: square(logits_fn, shape, norm=norm),
     }

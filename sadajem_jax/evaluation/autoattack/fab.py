@@ -30,13 +30,12 @@ class State(NamedTuple):
     distance: jax.Array
 
 
-def fab(logits_fn: Logits, *, norm: str, eps: float) -> Attack:
+def fab(logits_fn: Logits, *, norm: str) -> Attack:
     """Targeted FAB as a repeated step.
 
     Args:
       logits_fn: of the network that is searched.
-      norm: "l_inf" or "l_2".
-      eps: how near a misclassified point must be to count, on the scale of [0, 1].
+      norm: "l_inf" or "l_2"; a misclassified point counts if it is within `rows.eps`.
 
     Returns:
       An attack of 100 steps. It aims at `rows.targets`; any wrong class counts.
@@ -61,7 +60,7 @@ def fab(logits_fn: Logits, *, norm: str, eps: float) -> Attack:
         num_steps=ITERATIONS,
         start=start,
         step=step,
-        result=lambda rows, state: choose(state.distance <= eps, state.found, rows.images),
+        result=lambda rows, state: choose(state.distance <= rows.eps, state.found, rows.images),
         gradients=True,
     )
 

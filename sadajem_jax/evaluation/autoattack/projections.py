@@ -30,7 +30,7 @@ def direction(delta: jax.Array, norm: str) -> jax.Array:
     return delta / (per_image(size(delta, norm), delta) + TINY)
 
 
-def onto_ball(x: jax.Array, centre: jax.Array, norm: str, eps: float) -> jax.Array:
+def onto_ball(x: jax.Array, centre: jax.Array, norm: str, eps: jax.Array | float) -> jax.Array:
     """The nearest images within eps of `centre`, then clipped to the box.
 
     For l_2 the two in this order are no projection onto both, but stay within both, since the
@@ -40,7 +40,7 @@ def onto_ball(x: jax.Array, centre: jax.Array, norm: str, eps: float) -> jax.Arr
       x: [B, H, W, channels].
       centre: same shape, in [0, 1].
       norm: one of `NORMS`.
-      eps: radius, on the scale of [0, 1].
+      eps: radius on the scale of [0, 1], of all images or [B] of each.
 
     Returns:
       Images of the same shape.
@@ -51,7 +51,8 @@ def onto_ball(x: jax.Array, centre: jax.Array, norm: str, eps: float) -> jax.Arr
     """
     delta = x - centre
     if norm == "l_inf":
-        return in_box(centre + jnp.clip(delta, -eps, eps))
+        reach = per_image(jnp.asarray(eps), x)
+        return in_box(centre + jnp.clip(delta, -reach, reach))
     radius = jnp.minimum(size(delta, norm), eps)
     return in_box(centre + per_image(radius, x) * direction(delta, norm))
 

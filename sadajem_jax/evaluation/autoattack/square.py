@@ -23,8 +23,12 @@ QUERIES = 5000
 SHARE = 0.8  # p: of the image's area, in the first window
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # p, never rescaled
 
-Propose = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
-"""(key, x [H, W, channels], clean image, level of the schedule) -> another x, in ball and box."""
+EVERY = 100  # queries after which broken images leave the batches
+
+Start = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+"""(key, clean image [H, W, channels], eps) -> x, in ball and box."""
+Propose = Callable[[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+"""(key, x, clean image, eps, level of the schedule) -> another x, in ball and box."""
 
 
 class State(NamedTuple):
@@ -34,29 +38,28 @@ class State(NamedTuple):
     margin: jax.Array
 
 
-def square(logits_fn: Logits, shape: tuple[int, ...], *, norm: str, eps: float) -> Attack:
+def square(logits_fn: Logits, shape: tuple[int, ...], *, norm: str) -> Attack:
     """Square Attack as a repeated step.
 
     Args:
       logits_fn: of the network that is searched.
       shape: (H, W, channels) of an image.
-      norm: "l_inf" or "l_2".
-      eps: radius of the ball, on the scale of [0, 1].
+      norm: "l_inf" or "l_2", of the ball of `rows.eps`.
 
     Returns:
       An attack of 5,001 steps: step 0 looks at the start, the others are queries.
     """
-    start_one, propose = (_l_inf if norm == "l_inf" else _l_2)(shape, eps)
+    start_one, propose = (_l_inf if norm == "l_inf" else _l_2)(shape)
 
     def start(rows: Rows) -> State:
         keys = jax.vmap(jax.random.fold_in, (0, None))(rows.keys, 0)
-        x = jax.vmap(start_one)(keys, rows.images)
+        x = jax.vmap(start_one)(keys, rows.images, rows.eps)
         return State(x, jnp.full(len(x), jnp.inf, x.dtype))
 
     def step(variables: Any, rows: Rows, state: State, number: jax.Array) -> State:
         keys = jax.vmap(jax.random.fold_in, (0, None))(rows.keys, number)
         level = jnp.sum(number - 1 > jnp.array(HALVED_AFTER))
-        tried = jax.vmap(propose, (0, 0, 0, None))(keys, state.x, rows.images, level)
+        tried = jax.vmap(propose, (0, 0, 0, 0, None))(keys, state.x, rows.images, rows.eps, level)
         x = jnp.where(number == 0, state.x, tried)
         value = margin(logits_fn(variables, x), rows.labels)
         take = (state.margin > 0) & (value < state.margin)  # once misclassified it is left alone
@@ -69,18 +72,21 @@ def square(logits_fn: Logits, shape: tuple[int, ...], *, norm: str, eps: float) 
         result=lambda rows, state: state.x,
         gradients=False,
         done=lambda state: state.margin <= 0,
+        every=EVERY,
     )
 
 
-def _l_inf(shape: tuple[int, ...], eps: float) -> tuple[Callable[..., jax.Array], Propose]:
+def _l_inf(shape: tuple[int, ...]) -> tuple[Start, Propose]:
     """Starts from vertical stripes; then +-2 eps in a window, projected (algorithm 2)."""
     height, width, channels = shape
     sides = jnp.array([windows.side(share, height, width) for share in _shares()])
 
-    def start(key: jax.Array, clean: jax.Array) -> jax.Array:
+    def start(key: jax.Array, clean: jax.Array, eps: jax.Array) -> jax.Array:
         return in_box(clean + eps * jax.random.rademacher(key, (1, width, channels), clean.dtype))
 
-    def propose(key: jax.Array, x: jax.Array, clean: jax.Array, level: jax.Array) -> jax.Array:
+    def propose(
+        key: jax.Array, x: jax.Array, clean: jax.Array, eps: jax.Array, level: jax.Array
+    ) -> jax.Array:
         place, signs = jax.random.split(key)
         row, column = windows.corner(place, height, width, sides[level])
         window = windows.mask(row, column, sides[level], height, width)
@@ -91,17 +97,19 @@ def _l_inf(shape: tuple[int, ...], eps: float) -> tuple[Callable[..., jax.Array]
     return start, propose
 
 
-def _l_2(shape: tuple[int, ...], eps: float) -> tuple[Callable[..., jax.Array], Propose]:
+def _l_2(shape: tuple[int, ...]) -> tuple[Start, Propose]:
     """Starts from tiles; then moves the budget of one window into another (algorithm 3)."""
     height, width, channels = shape
     odd = [windows.odd_side(share, height, width) for share in _shares()]
     sides, bumps = jnp.array(odd), jnp.asarray(windows.bumps(odd, max(height, width)))
 
-    def start(key: jax.Array, clean: jax.Array) -> jax.Array:
+    def start(key: jax.Array, clean: jax.Array, eps: jax.Array) -> jax.Array:
         delta = windows.tiles(key, shape)
         return in_box(clean + eps * delta / (_norm(delta) + TINY))
 
-    def propose(key: jax.Array, x: jax.Array, clean: jax.Array, level: jax.Array) -> jax.Array:
+    def propose(
+        key: jax.Array, x: jax.Array, clean: jax.Array, eps: jax.Array, level: jax.Array
+    ) -> jax.Array:
         here, there, coin, signs = jax.random.split(key, 4)
         row, column = windows.corner(here, height, width, sides[level])
         other = windows.corner(there, height, width, sides[level])
@@ -116,7 +124,7 @@ def _l_2(shape: tuple[int, ...], eps: float) -> tuple[Callable[..., jax.Array], 
 
 
 def _moved_budget(
-    delta: jax.Array, first: jax.Array, second: jax.Array, bump: jax.Array, eps: float
+    delta: jax.Array, first: jax.Array, second: jax.Array, bump: jax.Array, eps: jax.Array
 ) -> jax.Array:
     """Delta with the second window emptied and the first refilled with what is then free.
 

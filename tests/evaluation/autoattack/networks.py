@@ -70,18 +70,19 @@ def some_digits(number: int) -> tuple[np.ndarray, np.ndarray]:
     return images[chosen].astype(np.float32) / 255, labels[chosen]
 
 
-def rows(images: Any, labels: Any, targets: Any = None, seed: int = 0) -> Rows:
-    """A batch of everything."""
-    keys = jax.random.split(jax.random.key(seed), len(images))
+def rows(images: Any, labels: Any, targets: Any = None, *, eps: float = 0.1) -> Rows:
+    """A batch of everything; its keys are always the same."""
+    keys = jax.random.split(jax.random.key(0), len(images))
     targets = labels if targets is None else targets
-    return Rows(jnp.asarray(images), jnp.asarray(labels), jnp.asarray(targets), keys)
+    images = jnp.asarray(images)
+    radii = jnp.full(len(images), eps, images.dtype)
+    return Rows(images, jnp.asarray(labels), jnp.asarray(targets), keys, radii)
 
 
 def attacked(attack: Attack, variables: Any, batch: Rows) -> tuple[np.ndarray, Any]:
     """(candidates, the last state) of one attack on one batch."""
     placement = Placement(variables, len(batch.images), devices=jax.local_devices()[:1])
-    candidates, state = Runner(attack, placement)(placement.put(batch), lambda steps: None)
-    return np.asarray(candidates), state
+    return Runner(attack, placement)(batch)
 
 
 def sizes(delta: np.ndarray, norm: str) -> np.ndarray:

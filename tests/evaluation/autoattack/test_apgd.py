@@ -35,7 +35,9 @@ def test_apgd_reaches_the_boundary_of_a_linear_classifier(norm: str) -> None:
     for eps, expected in ((0.0505, True), (0.0495, False)):
         variables, batch = at_distance(norm, 0.05)
         found, state = networks.attacked(
-            apgd(networks.linear, losses.cross_entropy, norm=norm, eps=eps), variables, batch
+            apgd(networks.linear, losses.cross_entropy, norm=norm),
+            variables,
+            batch._replace(eps=jnp.full(6, eps)),
         )
         assert np.all(np.asarray(state.broken) == expected)
         if expected:  # it ends on the sphere, where the loss is largest
@@ -70,9 +72,9 @@ def plain_pgd(variables: Any, batch: Any, norm: str, eps: float) -> np.ndarray:
 def test_apgd_is_as_strong_as_plain_pgd(norm: str, eps: float) -> None:
     """At the same number of gradients its loss is no smaller, on average and nearly everywhere."""
     images, labels = networks.some_digits(32)
-    variables, batch = networks.trained_mlp(), networks.rows(images, labels)
+    variables, batch = networks.trained_mlp(), networks.rows(images, labels, eps=eps)
     found, state = networks.attacked(
-        apgd(networks.mlp, losses.cross_entropy, norm=norm, eps=eps), variables, batch
+        apgd(networks.mlp, losses.cross_entropy, norm=norm), variables, batch
     )
     plain, ours = plain_pgd(variables, batch, norm, eps), np.asarray(state.loss_best)
     assert ours.mean() >= plain.mean() * (1 - 1e-4)
@@ -85,7 +87,7 @@ def test_apgd_is_as_strong_as_plain_pgd(norm: str, eps: float) -> None:
 def test_what_is_returned_is_the_last_misclassified_point() -> None:
     """Steps that fool at iterations 3 and 5 of 6 leave the point of 5; those that never, none."""
     batch = networks.rows(jnp.zeros((2, 1, 1, 1)), jnp.zeros(2, int))
-    state = _start(batch, "l_inf", 0.1)
+    state = _start(batch, "l_inf")
     for number in range(7):
         state = state._replace(x=jnp.full((2, 1, 1, 1), float(number)))
         broken = jnp.array([number in (3, 5), False])
@@ -96,8 +98,8 @@ def test_what_is_returned_is_the_last_misclassified_point() -> None:
 
 def walk(traces: list[list[float]]) -> list[np.ndarray]:
     """Step sizes [B] of eps = 0.5 after each of the evaluations with these losses."""
-    batch = networks.rows(jnp.zeros((len(traces), 1, 1, 1)), jnp.zeros(len(traces), int))
-    state, sizes = _start(batch, "l_inf", 0.5), []
+    batch = networks.rows(jnp.zeros((len(traces), 1, 1, 1)), jnp.zeros(len(traces), int), eps=0.5)
+    state, sizes = _start(batch, "l_inf"), []
     never, grad = jnp.zeros(len(traces), bool), jnp.ones_like(state.x)
     for number, loss in enumerate(zip(*traces, strict=True)):
         state = _remember(state, jnp.array(loss), grad, never, jnp.array(number))
@@ -148,8 +150,8 @@ def test_a_stale_best_loss_halves_at_every_other_checkpoint() -> None:
 
 def test_at_a_halving_the_walk_goes_back_to_its_best_point() -> None:
     """The point and its gradient return to the best one's; x_old does not."""
-    batch = networks.rows(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, int))
-    state = _start(batch, "l_inf", 0.5)
+    batch = networks.rows(jnp.zeros((1, 1, 1, 1)), jnp.zeros(1, int), eps=0.5)
+    state = _start(batch, "l_inf")
     one = jnp.ones((1, 1, 1, 1))
     state = state._replace(x=3 * one, x_old=2 * one, x_best=7 * one, grad_best=9 * one)
     state, grad = _check(state, 4 * one, jnp.array(22))
@@ -162,7 +164,7 @@ def test_at_a_halving_the_walk_goes_back_to_its_best_point() -> None:
 def test_starts_are_random_and_of_norm_eps(norm: str) -> None:
     """Away from the sides of the box a start has norm eps, and each image its own direction."""
     batch = networks.rows(jnp.full((4, 8, 8, 1), 0.5), jnp.zeros(4, int))
-    delta = np.asarray(_start(batch, norm, 0.1).x - batch.images)
+    delta = np.asarray(_start(batch, norm).x - batch.images)
     np.testing.assert_allclose(networks.sizes(delta, norm), 0.1, rtol=1e-5)
     assert len({row.tobytes() for row in delta}) == 4
     assert abs(delta.mean()) < 0.02

@@ -353,14 +353,14 @@ def test_the_looped_form_is_the_unrolled_one(monkeypatch: pytest.MonkeyPatch, na
     images, labels = networks.some_digits(8)
     variables = networks.trained_mlp()
     targets = np.argsort(-np.asarray(networks.mlp(variables, images)), axis=1)[:, 1]
-    batch = networks.rows(images, labels, targets)
-    attack = driver.standard(networks.mlp, images.shape[1:], norm="l_inf", eps=0.1)[name]
+    batch = networks.rows(images, labels, targets, eps=0.1)
+    attack = driver.standard(networks.mlp, images.shape[1:], norm="l_inf")[name]
     single, _ = networks.attacked(attack, variables, batch)
     monkeypatch.setattr(backend, "unrolls", lambda: False)
-    told: list[int] = []
+    told: list[float] = []
     placement = Placement(variables, len(images))
-    candidates, _ = Runner(attack, placement)(placement.put(batch), told.append)
-    assert told == [attack.num_steps]
+    candidates, _ = Runner(attack, placement)(batch, told.append)
+    assert len(told) < attack.num_steps and sum(told) == pytest.approx(len(images))
     np.testing.assert_allclose(candidates, single, atol=1e-4)
     assert (networks.sizes(single - images, "l_inf") > 0).any()
 

@@ -24,8 +24,9 @@ def test_the_margin_never_rises(norm: str) -> None:
     The image stays in ball and box all the way.
     """
     images, labels = networks.some_digits(12)
-    variables, batch = networks.trained_mlp(), networks.rows(images, labels)
-    attack = square(networks.mlp, images.shape[1:], norm=norm, eps=EPS[norm])
+    variables = networks.trained_mlp()
+    batch = networks.rows(images, labels, eps=EPS[norm])
+    attack = square(networks.mlp, images.shape[1:], norm=norm)
     step = jax.jit(attack.step)
     state = attack.start(batch)
     before = np.full(len(images), np.inf, np.float32)
@@ -63,7 +64,7 @@ def test_the_share_halves_after_its_queries(query: int, level: int) -> None:
         return jnp.zeros((len(images), 2))
 
     images = jnp.full((1, 32, 32, 1), 0.5)
-    attack = square(logits, (32, 32, 1), norm="l_inf", eps=0.1)
+    attack = square(logits, (32, 32, 1), norm="l_inf")
     batch = networks.rows(images, jnp.zeros(1, int))
     state = attack.start(batch)._replace(x=images)
     attack.step(None, batch, state, jnp.array(query + 1))
@@ -83,11 +84,13 @@ def test_windows_lie_everywhere_but_at_the_last_place() -> None:
 
 def test_l_inf_moves_to_the_corners_of_the_ball() -> None:
     """The start has vertical stripes of +-eps; in a window each channel goes to +eps or -eps."""
-    start, propose = _l_inf((8, 8, 3), 0.1)
+    start, propose = _l_inf((8, 8, 3))
+    eps = jnp.array(0.1)
     clean = jnp.full((8, 8, 3), 0.5)
-    stripes = np.asarray(start(jax.random.key(0), clean))
+    stripes = np.asarray(start(jax.random.key(0), clean, eps))
     assert (stripes == stripes[:1]).all() and len(np.unique(stripes[0], axis=0)) > 1
-    moved = np.asarray(propose(jax.random.key(1), jnp.asarray(stripes), clean, jnp.array(3)))
+    x = jnp.asarray(stripes)
+    moved = np.asarray(propose(jax.random.key(1), x, clean, eps, jnp.array(3)))
     np.testing.assert_allclose(np.abs(moved - 0.5), 0.1, rtol=1e-5)
     assert not np.array_equal(moved, stripes)
 
@@ -147,7 +150,7 @@ def test_l_2_moves_the_budget_of_one_window_into_another() -> None:
     bump = np.zeros((8, 8, 3))
     bump[:3, :3] = windows.bump(3)[..., None]
     given = [jnp.asarray(x) for x in (delta, first, second, bump)]
-    found = np.asarray(_moved_budget(given[0], given[1], given[2], given[3], 0.5))
+    found = np.asarray(_moved_budget(given[0], given[1], given[2], given[3], jnp.array(0.5)))
     squares = np.square(found)
     left = (0.25 - np.square(delta).sum()) / 3
     had = np.square(delta * (first | second)).sum(axis=(0, 1))
@@ -160,9 +163,10 @@ def test_l_2_moves_the_budget_of_one_window_into_another() -> None:
 
 def test_l_2_uses_the_whole_budget() -> None:
     """Away from the box's sides the start and every proposal have norm eps."""
-    start, propose = _l_2((8, 8, 3), 0.2)
+    start, propose = _l_2((8, 8, 3))
+    eps = jnp.array(0.2)
     clean = jnp.full((8, 8, 3), 0.5)
-    x = start(jax.random.key(0), clean)
+    x = start(jax.random.key(0), clean, eps)
     for seed in range(20):
         np.testing.assert_allclose(jnp.linalg.norm((x - clean).ravel()), 0.2, rtol=1e-5)
-        x = propose(jax.random.key(seed), x, clean, jnp.array(seed % 4))
+        x = propose(jax.random.key(seed), x, clean, eps, jnp.array(seed % 4))

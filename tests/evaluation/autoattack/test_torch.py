@@ -93,7 +93,7 @@ def assert_nearly_all(found: np.ndarray, expected: np.ndarray, atol: float = 1e-
 def test_apgd_goes_torchattacks_way(monkeypatch: pytest.MonkeyPatch, norm: str, loss: str) -> None:
     """From the same start the best loss, the images broken and the last of them are the same."""
     variables, images, labels, _ = right_digits(np.float64)
-    batch = networks.rows(images, labels)
+    batch = networks.rows(images, labels, eps=EPS[norm])
     draw = jax.random.normal if norm == "l_2" else _uniform
     noise = nchw(jax.vmap(lambda key: draw(key, images.shape[1:], jnp.float64))(batch.keys))
     monkeypatch.setattr(torch, "rand", lambda shape: (noise + 1) / 2)
@@ -107,9 +107,7 @@ def test_apgd_goes_torchattacks_way(monkeypatch: pytest.MonkeyPatch, norm: str, 
     )
     _, standing, best, last = theirs.attack_single_run(nchw(images), torch.tensor(labels))
     loss_fn = {"ce": losses.cross_entropy, "dlr": losses.dlr}[loss]
-    found, state = networks.attacked(
-        apgd(networks.mlp, loss_fn, norm=norm, eps=EPS[norm]), variables, batch
-    )
+    found, state = networks.attacked(apgd(networks.mlp, loss_fn, norm=norm), variables, batch)
     broken = np.asarray(state.broken)
     np.testing.assert_array_equal(broken, ~standing.numpy().astype(bool))
     assert_nearly_all(np.asarray(state.loss_best), best.numpy())
@@ -121,7 +119,7 @@ def test_apgd_goes_torchattacks_way(monkeypatch: pytest.MonkeyPatch, norm: str, 
 def test_targeted_apgd_goes_torchattacks_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """So it is with the targeted loss; in l_2 torchattacks gives all images one step size."""
     variables, images, labels, targets = right_digits(np.float64)
-    batch = networks.rows(images, labels, targets)
+    batch = networks.rows(images, labels, targets, eps=0.08)
     noise = nchw(jax.vmap(lambda key: _uniform(key, images.shape[1:], jnp.float64))(batch.keys))
     monkeypatch.setattr(torch, "rand", lambda shape: (noise + 1) / 2)
     model = in_torch(variables, torch.float64)
@@ -129,7 +127,7 @@ def test_targeted_apgd_goes_torchattacks_way(monkeypatch: pytest.MonkeyPatch) ->
     theirs.target_class = 2
     _, standing, best, _ = theirs.attack_single_run(nchw(images), torch.tensor(labels))
     _, state = networks.attacked(
-        apgd(networks.mlp, losses.targeted_dlr, norm="l_inf", eps=0.08), variables, batch
+        apgd(networks.mlp, losses.targeted_dlr, norm="l_inf"), variables, batch
     )
     np.testing.assert_array_equal(state.broken, ~standing.numpy().astype(bool))
     assert_nearly_all(np.asarray(state.loss_best), best.numpy())
@@ -148,7 +146,7 @@ def test_fab_goes_torchattacks_way(norm: str) -> None:
         found = theirs.attack_single_run_targeted(nchw(images), torch.tensor(labels))
     distance = networks.sizes(nhwc(found) - images, norm)
     _, state = networks.attacked(
-        fab(networks.mlp, norm=norm, eps=10.0), variables, networks.rows(images, labels, targets)
+        fab(networks.mlp, norm=norm), variables, networks.rows(images, labels, targets, eps=10.0)
     )
     np.testing.assert_allclose(state.distance, distance, rtol=2e-2)
     assert np.median(np.abs(np.asarray(state.distance) / distance - 1)) < 1e-4
@@ -219,7 +217,7 @@ def test_square_goes_torchattacks_way(monkeypatch: pytest.MonkeyPatch, norm: str
     images = np.random.default_rng(4).uniform(size=(1, *shape))
     logits = np.asarray(networks.linear(variables, jnp.asarray(images)))
     labels, eps = np.argmax(logits, axis=1), {"l_inf": 0.01, "l_2": 0.05}[norm]
-    batch = networks.rows(images, labels)
+    batch = networks.rows(images, labels, eps=eps)
     theirs = torchattacks.Square(
         in_torch(variables, torch.float64),
         norm=TORCH_NORM[norm],
@@ -233,7 +231,7 @@ def test_square_goes_torchattacks_way(monkeypatch: pytest.MonkeyPatch, norm: str
     theirs.device = torch.device("cpu")
     theirs.init_hyperparam(nchw(images))
     _, expected = theirs.attack_single_run(nchw(images), torch.tensor(labels))
-    attack = square(networks.linear, shape, norm=norm, eps=eps)._replace(num_steps=601)
+    attack = square(networks.linear, shape, norm=norm)._replace(num_steps=601)
     found, state = networks.attacked(attack, variables, batch)
     np.testing.assert_allclose(found, nhwc(expected), atol=1e-9)
     start = losses.margin(networks.linear(variables, attack.start(batch).x), jnp.asarray(labels))
