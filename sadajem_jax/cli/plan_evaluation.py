@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sadajem_jax.console.errors import UserError, first_line
+from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.words import duration
 from sadajem_jax.data.loading import Images
 from sadajem_jax.data.specs import DatasetSpec, get_spec
@@ -64,7 +64,7 @@ def _say(piece: Piece, speeds: Speeds, is_named: bool) -> Cost | None:
     try:
         cost = piece.cost()
     except UserError as error:
-        print(ROW.format(piece.name, "", "", first_line(error)), flush=True)
+        print(ROW.format(piece.name, "", "", f"not done: {error}"), flush=True)
         return None
     seconds = speeds.seconds(cost)
     left_out = seconds > HOUR and not is_named

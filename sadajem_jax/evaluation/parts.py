@@ -23,6 +23,8 @@ MODULES = {  # in the order they are done
     "ood": "ood",
     "samples": "samples",
     "quality": "quality.part",
+    "robustness": "robustness.part",
+    "landscape": "landscape.part",
     "curves": "curves",
 }
 NAMES = tuple(MODULES)

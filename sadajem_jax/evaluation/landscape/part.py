@@ -145,9 +145,13 @@ def _sam(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sam_note(settings: Mapping[str, Any], rho: float) -> str:
-    trained = "as trained" if settings["sam.rho"] else "the paper's, as this model was trained without"
+    trained = (
+        "as trained" if settings["sam.rho"] else "the paper's, as this model was trained without"
+    )
     kind = "ASAM" if settings["sam.rho"] and settings["sam.adaptive"] else "SAM"
-    return f"The rise is at {kind}'s step up each quantity's own gradient, rho = {rho:g} ({trained})."
+    return (
+        f"The rise is at {kind}'s step up each quantity's own gradient, rho = {rho:g} ({trained})."
+    )
 
 
 def _of_sharpness(prefix: str, found: Sharpness) -> Iterator[Item]:

@@ -1,4 +1,4 @@
-"""Robustness as a part of --mode=eval: PGD's curves (Figure 5), and standard AutoAttack."""
+"""Robustness as a part of --mode=eval: PGD (Figure 5), AutoAttack, and the purified model."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from sadajem_jax.evaluation.parts import Item, Piece, Size
 from sadajem_jax.evaluation.passes import GRADIENT_SHARE
 from sadajem_jax.evaluation.robustness import figures, pgd, protocols
 from sadajem_jax.evaluation.robustness.protocols import Standard
+from sadajem_jax.evaluation.robustness.purification import part as purification
 from sadajem_jax.evaluation.robustness.unit import of_unit, signed, unit
 from sadajem_jax.workdir.figure import Figure
 
@@ -41,11 +42,12 @@ PRECISIONS = {
 
 
 def pieces(asked: Asked) -> Iterator[Piece]:
-    """PGD in both norms, then AutoAttack in its two balls."""
+    """PGD in both norms, AutoAttack in its two balls, then the model behind its own chain."""
     for norm in protocols.NORMS:
         yield _pgd(asked, norm)
     for ball in protocols.STANDARD:
         yield _autoattack(asked, ball)
+    yield from purification.pieces(asked)
 
 
 def _pgd(asked: Asked, norm: str) -> Piece:
