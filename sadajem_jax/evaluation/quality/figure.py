@@ -34,9 +34,9 @@ def beside(name: str, images: np.ndarray, real: np.ndarray, judged: Judged, netw
         "missed": _rows(missed[:ROWS], real, real_sees, images, fake_sees),
     }
     titles = (
-        "samples in the most neighbourhoods",
-        f"samples in none, {len(outside):,} of {len(images):,}",
-        f"neighbourhoods without a sample, {len(missed):,} of {len(real):,}",
+        "samples in the most real neighbourhoods",
+        f"samples in none: {len(outside):,} of {len(images):,}",
+        f"real, no sample near: {len(missed):,} of {len(real):,}",
     )
     caption = (
         f"In each row an image, and the images of the other set nearest to it in the features of "
@@ -78,7 +78,8 @@ def nearest(queries: np.ndarray, features: np.ndarray, k: int) -> np.ndarray:
 
 
 def _draw(panels: dict[str, dict[str, np.ndarray]], titles: tuple[str, ...]) -> bytes:
-    figure, axes = curves.canvas(1, len(panels), (10.5, 3.4))
+    figure, axes = curves.canvas(1, len(panels), (10.5, 3.5))
+    figure.get_layout_engine().set(wspace=0.05)
     for axis, rows, title in zip(axes, panels.values(), titles, strict=True):
         curves.heading(axis, title)
         axis.imshow(_grid(rows["images"], rows["beside"]), interpolation="nearest")
@@ -88,9 +89,11 @@ def _draw(panels: dict[str, dict[str, np.ndarray]], titles: tuple[str, ...]) -> 
 
 def _grid(images: np.ndarray, beside: np.ndarray) -> np.ndarray:
     """Rows of an image, a gap, and those beside it; blank to the same size in all panels."""
-    columns = 2 + NEAREST
-    cells = np.full((ROWS, columns, *images.shape[1:]), pictures.WHITE, np.uint8)
+    shape, scale = images.shape[1:], max(1, PIXELS // images.shape[1])
+    cells = np.full((ROWS, 1 + NEAREST, *shape), pictures.WHITE, np.uint8)
     cells[: len(images), 0] = images
-    cells[: len(images), 2 : 2 + beside.shape[1]] = beside
-    scale = max(1, PIXELS // images.shape[1])
-    return pictures.grid(cells.reshape(-1, *images.shape[1:]), columns, scale=scale)
+    cells[: len(images), 1 : 1 + beside.shape[1]] = beside
+    left = pictures.grid(cells[:, 0], 1, scale=scale)
+    right = pictures.grid(cells[:, 1:].reshape(-1, *shape), NEAREST, scale=scale)
+    gap = np.full((len(left), left.shape[1] // 4, 3), pictures.WHITE, np.uint8)
+    return np.concatenate([left, gap, right], axis=1)

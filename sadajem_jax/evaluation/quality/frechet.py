@@ -89,12 +89,43 @@ def distance(a: Moments, b: Moments, root_of_b: np.ndarray | None = None) -> Mea
       The distance, in squared units of the features; n is a's.
     """
     root = square_root(b.covariance) if root_of_b is None else root_of_b
-    product = root @ a.covariance @ root
-    values = scipy.linalg.eigvalsh((product + product.T) / 2, check_finite=False)
-    shared = np.sqrt(np.maximum(values, 0)).sum()
-    apart = np.sum((a.mean - b.mean) ** 2)
-    spread = np.trace(a.covariance) + np.trace(b.covariance)
-    return Measured(float(apart + spread - 2 * shared), a.n)
+    shared = _trace_of_root(root @ a.covariance @ root)
+    return _put_together(a.n, a.mean, float(np.trace(a.covariance)), b, shared)
+
+
+def of_features(
+    features: np.ndarray, reference: Moments, root_of_reference: np.ndarray | None = None
+) -> Measured:
+    """The distance of features [N, D] from a reference; fast where N is below D.
+
+    Of the centred rows X, S2^1/2 S1 S2^1/2 is (X S2^1/2)^T (X S2^1/2) / (N - 1), and the product
+    in the other order, N x N, has the same eigenvalues but for zeros.
+
+    Args:
+      features: of the generated images, N at least 2.
+      reference: of the reference.
+      root_of_reference: `square_root(reference.covariance)`, if it is at hand.
+    """
+    n, dim = features.shape
+    root = root_of_reference
+    root = square_root(reference.covariance) if root is None else root
+    if n >= dim:
+        return distance(moments(features), reference, root)
+    mean = features.mean(axis=0, dtype=np.float64)
+    rows = (features - mean) / np.sqrt(max(n - 1, 1))
+    seen = rows @ root
+    return _put_together(n, mean, float(np.sum(rows**2)), reference, _trace_of_root(seen @ seen.T))
+
+
+def _trace_of_root(matrix: np.ndarray) -> float:
+    """Of a symmetric matrix, by its eigenvalues; those that rounding made negative are 0."""
+    values = scipy.linalg.eigvalsh((matrix + matrix.T) / 2, check_finite=False)
+    return float(np.sqrt(np.maximum(values, 0)).sum())
+
+
+def _put_together(n: int, mean: np.ndarray, trace: float, b: Moments, shared: float) -> Measured:
+    apart = float(np.sum((mean - b.mean) ** 2))
+    return Measured(apart + trace + float(np.trace(b.covariance)) - 2 * shared, n)
 
 
 def extrapolated(
@@ -127,7 +158,7 @@ def extrapolated(
     distances = []
     for size in sizes:
         rows = features[rng.choice(n, size, replace=False)]
-        distances.append(distance(moments(rows), reference, root).value)
+        distances.append(of_features(rows, reference, root).value)
         if progress:
             progress(len(distances), SIZES)
     _, at_zero = np.polyfit(1 / sizes, distances, 1)

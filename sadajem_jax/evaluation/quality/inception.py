@@ -42,6 +42,7 @@ PUBLISHED = weights.Published(
     ),
     about="about 91 MB, a release file of github.com/mseitzer/pytorch-fid, the second one of "
     "github.com/toshas/torch-fidelity",
+    named="get one, and give it or its folder by --config.eval.inception",
 )
 
 

@@ -110,7 +110,7 @@ def _distances(
     root = frechet.square_root(real.moments.covariance)
     at_infinity = frechet.extrapolated(features, real.moments, root, progress=progress)
     return {
-        name: frechet.distance(frechet.moments(features), real.moments, root),
+        name: frechet.of_features(features, real.moments, root),
         f"{name}_infinity": at_infinity,
         "kid": kid.distance(features, real.features, progress=progress),
     }

@@ -93,7 +93,7 @@ def released(
     probs = softmax(seen["logits"][sharp].astype(np.float64), axis=-1)
     score = inception_score.score(probs, inception_score.released_splits(len(probs)))
     yield from named("samples/released/inception_score", score)
-    fid = frechet.distance(frechet.moments(seen["features"][most]), real)
+    fid = frechet.of_features(seen["features"][most], real)
     yield from named("samples/released/fid", fid)
 
 

@@ -31,11 +31,13 @@ class Published(NamedTuple):
       title: of the network, in words.
       files: names that its weights go by.
       about: how large they are and where people get them.
+      named: where an evaluation is told which to take.
     """
 
     title: str
     files: tuple[str, ...]
     about: str
+    named: str
 
 
 def find(path: str | os.PathLike[str] | None, published: Published) -> pathlib.Path:
@@ -63,7 +65,7 @@ def find(path: str | os.PathLike[str] | None, published: Published) -> pathlib.P
     raise UserError(
         f"the weights of {published.title} are not there: expected "
         f"{' or '.join(published.files)} ({published.about}), and {where}; nothing is downloaded: "
-        "get one, and name it or its folder"
+        f"{published.named}"
     )
 
 
@@ -101,7 +103,7 @@ def _state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
         import torch
     except ImportError as error:
         raise UserError(
-            f"reading {path.name} needs PyTorch: pip install 'sadajem-jax[torch]', or run "
+            f"reading {path.name} needs PyTorch: pip install '.[torch]', or run "
             f"`{CONVERT}` where PyTorch is and take its .npz"
         ) from error
     try:

