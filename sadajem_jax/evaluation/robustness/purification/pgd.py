@@ -5,9 +5,11 @@ Elementwise float32, so that no point depends on a device.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -29,14 +31,8 @@ class Ball(NamedTuple):
 
         That of image i is drawn with fold_in(key, i).
         """
-
-        def one(number: jax.Array) -> jax.Array:
-            return jax.random.uniform(
-                jax.random.fold_in(key, number), self.centre.shape[1:], minval=-1, maxval=1
-            )
-
-        unit = jax.jit(jax.vmap(one))(np.arange(len(self.centre)))
-        return self._inside(self.centre + np.float32(self.eps) * np.asarray(unit), slice(None))
+        unit = np.asarray(_uniform(self.centre.shape, key))
+        return self._inside(self.centre + np.float32(self.eps) * unit, slice(None))
 
     def move(self, x: np.ndarray, gradient: np.ndarray, at: np.ndarray) -> np.ndarray:
         """A step of steepest ascent in L_inf, projected.
@@ -53,3 +49,13 @@ class Ball(NamedTuple):
     def _inside(self, x: np.ndarray, at: np.ndarray | slice) -> np.ndarray:
         near = self.centre[at] + np.clip(x - self.centre[at], -self.eps, self.eps)
         return np.clip(near, -1, 1).astype(np.float32)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _uniform(shape: tuple[int, ...], key: jax.Array) -> jax.Array:
+    """U(-1, 1) of a shape, row i drawn with fold_in(key, i)."""
+
+    def row(number: jax.Array) -> jax.Array:
+        return jax.random.uniform(jax.random.fold_in(key, number), shape[1:], minval=-1, maxval=1)
+
+    return jax.vmap(row)(jnp.arange(shape[0]))

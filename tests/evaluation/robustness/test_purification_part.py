@@ -1,0 +1,178 @@
+"""Purification as pieces of an evaluation: names, notes, cost, picture, on a model with a law."""
+
+from __future__ import annotations
+
+import io
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sadajem_jax.console.errors import UserError
+from sadajem_jax.data.loading import Images
+from sadajem_jax.evaluation import options
+from sadajem_jax.evaluation.asked import Asked
+from sadajem_jax.evaluation.costs import Cost
+from sadajem_jax.evaluation.parts import Item, Piece, Size
+from sadajem_jax.evaluation.passes import Passes
+from sadajem_jax.evaluation.robustness.purification import part, picture, presets
+from sadajem_jax.inference.pictures import to_uint8
+from sadajem_jax.workdir.figure import Figure
+from sadajem_jax.workdir.settings import flat
+from tests import models
+from tests.evaluation.robustness import purified
+
+PURE = {"num_steps": 3, "attack_steps": 3, "images": 12}
+
+
+def asked_of(workdir: pathlib.Path, **fields: Any) -> Asked:
+    """An evaluation of bells on images between two of their means, near the middle."""
+    config = models.settings()
+    model, means = models.bells()
+    labels = np.arange(30) % 10
+    share = np.linspace(0.52, 0.7, 30)[:, None, None, None]
+    x = share * means[labels] + (1 - share) * means[(labels + 1) % 10]
+    test = Images(to_uint8(x), labels.astype(np.int32))
+    passes = Passes(model, lambda: test, batch_size=64)
+    read = options.read(config.eval.to_dict())
+    pure = presets.PRESETS["short"]._replace(**(PURE | fields))
+    read = read._replace(purification=pure, batch_size=80)
+    return Asked(model, passes, workdir, flat(config.to_dict()), read, None)
+
+
+def done(piece: Piece) -> list[Item]:
+    """What a piece yields."""
+    return list(piece.run(lambda done, total: None))
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Item]]:
+    """All three pieces of a model whose chain has no noise."""
+    asked = asked_of(tmp_path_factory.mktemp("W"))
+    return {piece.name: done(piece) for piece in part.pieces(asked)}
+
+
+def numbers(items: list[Item]) -> dict[str, float]:
+    """The numbers among items."""
+    pairs = [item for item in items if not isinstance(item, str | Figure | Size)]
+    return dict(pairs)
+
+
+def notes(items: list[Item]) -> str:
+    """The notes among items, in one text."""
+    return " ".join(item for item in items if isinstance(item, str))
+
+
+def test_three_pieces_of_these_names(found: dict[str, list[Item]]) -> None:
+    """Full gradient, BPDA and the network alone, their shares, and how many images they are of."""
+    name = "robustness/purified"
+    assert list(found) == [f"{name}/full_gradient", f"{name}/bpda", f"{name}/static"]
+    keys = {
+        f"{name}/full_gradient": {f"{name}/full_gradient/accuracy", f"{name}/clean_accuracy"},
+        f"{name}/bpda": {f"{name}/bpda/accuracy"},
+        f"{name}/static": {f"{name}/static/accuracy", f"{name}/static/clean_accuracy"},
+    }
+    for piece, items in found.items():
+        assert set(numbers(items)) == keys[piece]
+        assert all(0 <= value <= 1 for value in numbers(items).values())
+        assert next(item for item in items if isinstance(item, Size)).images == 12
+
+
+def test_the_notes_say_how_to_read_them(found: dict[str, list[Item]]) -> None:
+    """Protocol and number of images with each; one chain where there is no noise; AutoAttack."""
+    for items in found.values():
+        assert "eps 8/255 of [0, 1], 3 steps of 2/255" in notes(items)
+        assert "on 12 images" in notes(items)
+    full, bpda, static = (notes(items) for items in found.values())
+    for text in (full, bpda):
+        assert "Sigma is 0, so that all chains of an image are the same: one was run." in text
+        assert "chains of 3 steps" in text
+    assert "never alone" in bpda and "never alone" not in full
+    assert "robustness/autoattack/l_inf_8" in static and "chain" not in static
+
+
+def test_chains_with_noise_are_told(tmp_path: pathlib.Path) -> None:
+    """With noise the notes name both numbers of chains, and how many points were refuted."""
+    asked = asked_of(tmp_path, noise_std=0.05, attack_chains=2, verify_chains=3, images=2)
+    text = notes(done(next(part.pieces(asked))))
+    assert "over 2 chains in the attack and 3 fresh ones" in text and "refuted" in text
+    assert "one was run" not in text
+
+
+def test_the_picture_has_four_rows(found: dict[str, list[Item]]) -> None:
+    """Clean, attacked, and both purified, with the class seen in each."""
+    figure = next(i for i in found["robustness/purified/full_gradient"] if isinstance(i, Figure))
+    images = figure.arrays["images"].astype(int)
+    assert images.shape == (4, picture.SHOWN, 8, 8, 1) and images.max() <= 255
+    assert figure.arrays["predicted"].shape == (4, picture.SHOWN)
+    moved = np.abs(images[1] - images[0]).max(axis=(1, 2, 3))
+    assert (moved > 0).all() and moved.max() <= 9  # 8/255 and a rounding
+    assert (images[2] != images[0]).any() and (images[3] != images[1]).any()
+    _, means = models.bells()
+    levels = (means[figure.arrays["predicted"][2]] + 1) * 127.5
+    assert np.abs(images[2] - levels).max() < 60  # chains end near a mean, and that is what is seen
+    assert Image.open(io.BytesIO(figure.data)).size[0] > 600
+
+
+def test_a_purified_point_is_that_of_the_seed() -> None:
+    """One chain's end and the network's logits there; with no steps, the image itself."""
+    model, x = purified.quadratic(0.4), purified.images(3)
+    kernel = purified.FREE
+
+    def run(**fields: Any) -> tuple[np.ndarray, np.ndarray]:
+        settings = purified.settings(clip=False, **fields)
+        seed = 1 if settings.noise_std else 0
+        return picture.purified(
+            purified.logits, model.variables(), x, settings, kernel=kernel, seed=seed
+        )
+
+    end, logits = run(num_steps=3)
+    np.testing.assert_allclose(end.reshape(3, -1), model.end(x, 3), atol=1e-6)
+    np.testing.assert_allclose(logits, purified.logits(model.variables(), end), atol=1e-5)
+    np.testing.assert_array_equal(run(num_steps=0)[0], x)
+    assert np.abs(run(num_steps=3, noise_std=0.1)[0] - end).std() > 0.05
+
+
+def test_the_cost_is_known_before_anything_is_run(tmp_path: pathlib.Path) -> None:
+    """It is of as many images as there are, and all of three pieces are told at once."""
+    costs: dict[str, Callable[[], Cost] | None] = {
+        piece.name: piece.cost for piece in part.pieces(asked_of(tmp_path, images=99))
+    }
+    full, bpda, static = (made() for made in costs.values() if made)
+    assert static.gradients == 30 * 4  # 30 images, and three steps with a last look
+    assert bpda.gradients == 30 * (4 * (3 + 1) + 2 * 3)
+    assert full.gradients == 30 * (4 * (9 + 1) + 2 * 3) + 2 * picture.SHOWN * 3
+    assert full.flop == 0
+
+
+def test_what_was_asked_for_is_recorded(tmp_path: pathlib.Path) -> None:
+    """A piece is done again if its chain changes; the network alone has none."""
+
+    def recorded(**fields: Any) -> list[Any]:
+        return [piece.settings for piece in part.pieces(asked_of(tmp_path, **fields))]
+
+    before, longer = recorded(), recorded(num_steps=4)
+    assert before[0] != longer[0] and before[1] != longer[1]
+    assert before[2] == longer[2]
+    assert before[2] != recorded(attack_steps=4)[2]
+
+
+def test_a_model_of_nan_is_not_computed(tmp_path: pathlib.Path) -> None:
+    """A chain that leaves the numbers ends a piece with a line for the user."""
+    asked = asked_of(tmp_path)
+    kernel = asked.model.generator.kernel._replace(step_size=np.nan)
+    asked.model.generator.kernel = kernel
+    with pytest.raises(UserError, match="not finite: logits behind the chain"):
+        done(next(part.pieces(asked)))
+
+
+def test_the_search_may_be_in_bfloat16(tmp_path: pathlib.Path) -> None:
+    """Then the attack follows the bfloat16 network, and float32 has the last word."""
+    asked = asked_of(tmp_path, images=3, attack_steps=1)
+    half = asked._replace(options=asked.options._replace(attack_dtype="bfloat16"))
+    pieces = [list(part.pieces(each))[2] for each in (asked, half)]
+    assert pieces[0].settings["search"] != pieces[1].settings["search"]
+    assert set(numbers(done(pieces[1]))) == set(numbers(done(pieces[0])))
