@@ -23,6 +23,7 @@ SCORES = {
 # Where our Inception Score and FID stand, the released protocol first: that is what the paper used.
 INCEPTION_SCORE = ("samples/released/inception_score", "samples/inception_score")
 FID = ("samples/released/fid", "samples/fid")
+RELEASED = "samples/released/"
 
 
 def data_set(label: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sadajem_jax.report import html
+from sadajem_jax.report import html, names
 from sadajem_jax.report.run import MODELS, Run, Subject
 
 
@@ -40,3 +40,12 @@ def source(run: Run, name: str, record: Mapping[str, Any]) -> str:
     checkpoint = str(record.get("checkpoint", ""))
     asked = "" if checkpoint.isdigit() else checkpoint
     return ", ".join(filter(None, [asked, step])) + older
+
+
+def judged(run: Run, subject: Subject, name: str) -> str:
+    """By which protocol, and of how many images, a number of sample quality is; "" if unknown."""
+    if name.startswith(names.RELEASED):
+        count = run.value(subject, f"{name}_images")
+        return "released protocol" + ("" if count is None else f", {count:,.0f} images")
+    count = run.value(subject, "samples/images")
+    return "" if count is None else f"all {count:,.0f} images"

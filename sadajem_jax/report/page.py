@@ -20,6 +20,7 @@ from sadajem_jax.report.sections import (
     landscape,
     not_computed,
     numbers,
+    quality,
     setting,
 )
 from sadajem_jax.workdir import files
@@ -28,6 +29,7 @@ from sadajem_jax.workdir.records import read_json
 SECTIONS = (
     headline.section,
     beside_paper.section,
+    quality.section,
     detection.section,
     calibration.section,
     landscape.section,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sadajem_jax.report import html, names, ours, paper_numbers
 from sadajem_jax.report.html import cell, text
 from sadajem_jax.report.run import Run, Subject
@@ -13,7 +15,8 @@ def section(run: Run) -> str:
     """One table of all systems, and the paper's own studies below it."""
     paper = paper_numbers.GENERATION.get(run.data, ())
     subjects = run.with_numbers("test/accuracy", *names.INCEPTION_SCORE, *names.FID)
-    rows = [*(_our_row(run, subject) for subject in subjects), *map(_paper_row, paper)]
+    found = [row for subject in subjects for row in _our_rows(run, subject)]
+    rows = [*found, *map(_paper_row, paper)]
     if not rows:
         return ""
     more = "" if paper else f"<p>The paper has no numbers for {text(names.data_set(run.data))}.</p>"
@@ -23,16 +26,33 @@ def section(run: Run) -> str:
     )
 
 
-def _our_row(run: Run, subject: Subject) -> html.Row:
+def _our_rows(run: Run, subject: Subject) -> Iterator[html.Row]:
+    """A row a protocol, the paper's first; one of the accuracy alone where there is neither."""
+    protocols = list(zip(names.INCEPTION_SCORE, names.FID, strict=True))
+    there = [pair for pair in protocols if run.name_of(subject, *pair)]
+    for score, fid in there or protocols[1:]:
+        yield _our_row(run, subject, score, fid)
+
+
+def _our_row(run: Run, subject: Subject, score: str, fid: str) -> html.Row:
     accuracy = run.value(subject, "test/accuracy")
     cells = (
         cell(None if accuracy is None else 100 * accuracy, "{:.2f}"),
-        cell(run.value(subject, *names.INCEPTION_SCORE), "{:.2f}"),
-        cell(run.value(subject, *names.FID), "{:.2f}"),
+        cell(run.value(subject, score), "{:.2f}"),
+        cell(run.value(subject, fid), "{:.2f}"),
     )
     behind = run.behind(run.name_of(subject, "test/accuracy"))
     share = names.share(behind.get("size"))
-    return ours.row(run, subject, cells, f"{share} test images" if share else "")
+    more = [f"{share} test images" if share else "", _of_images(run, subject, score, fid)]
+    return ours.row(run, subject, cells, ", ".join(filter(None, more)))
+
+
+def _of_images(run: Run, subject: Subject, score: str, fid: str) -> str:
+    """The protocol and the images; IS and FID are of different ones in the released protocol."""
+    counts = [cell(run.value(subject, f"{name}_images"), "{:,.0f}") for name in (score, fid)]
+    if "–" in counts:
+        return ours.judged(run, subject, fid)
+    return f"released protocol, {' and '.join(counts)} images"
 
 
 def _paper_row(row: paper_numbers.Row) -> html.Row:
@@ -59,6 +79,11 @@ def _differences(run: Run) -> str:
     said = "The paper's rows are of a WRN-28-10 trained for 200 epochs."
     if (model["depth"], model["width"]) != (28, 10):
         said += f" This run's network is a WRN-{model['depth']}-{model['width']}."
+    if run.with_numbers(*names.INCEPTION_SCORE, *names.FID):
+        said += (
+            " The paper's Inception Score and FID are by the released protocol: of the most "
+            "confident 10% and 90% of each class of the buffer."
+        )
     return f"<p>{text(said)}</p>\n"
 
 

@@ -57,6 +57,8 @@ def _tile(run: Run, name: str, metrics: tuple[str, ...], form: str) -> str:
         name += f", {source['settings']['num_bins']} bins"
     share = names.share(source.get("size"))
     below = ours.which(run, subject) + (f"; {share} images" if share else "")
+    if key in (*names.INCEPTION_SCORE, *names.FID):
+        below = "; ".join(filter(None, [ours.which(run, subject), ours.judged(run, subject, key)]))
     kind = "soft old" if run.is_older(subject) else "soft"
     return (
         f'<div class="tile"><b>{html.cell(run.metrics[key], form)}</b>'
