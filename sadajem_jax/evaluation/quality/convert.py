@@ -1,6 +1,6 @@
 """Published weights made into an .npz that needs no PyTorch and carries its checksum.
 
-python -m sadajem_jax.evaluation.quality.convert FILE [OUT.npz]
+`sadajem_jax.evaluation.inception` is its command.
 """
 
 from __future__ import annotations
@@ -58,7 +58,3 @@ def main(arguments: list[str]) -> int:
         return 2
     print(f"wrote {out}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -21,7 +21,7 @@ from sadajem_jax.evaluation.quality import archive
 
 logger = logging.getLogger(__name__)
 
-CONVERT = "python -m sadajem_jax.evaluation.quality.convert FILE"
+CONVERT = "python -m sadajem_jax.evaluation.inception convert FILE"
 
 
 class Published(NamedTuple):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.evaluation import inception
 from sadajem_jax.evaluation.quality import archive, convert, weights
 
 
@@ -119,9 +120,10 @@ def test_a_failed_write_leaves_the_old_file(
 def test_the_command_line_says_what_is_wrong(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A missing file, another network's weights and no file are one line and status 2."""
+    """A missing file, another network's weights, no file and no word are one line and status 2."""
     other = tmp_path / "other.npz"
     archive.write(other, {"a": np.zeros(3)}, {})
-    for arguments in ([], [str(tmp_path / "none.pth")], [str(other)]):
-        assert convert.main(arguments) == 2
+    files: list[list[str]] = [[], [str(tmp_path / "none.pth")], [str(other)]]
+    for arguments in ([], *(["convert", *file] for file in files)):
+        assert inception.main(arguments) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
