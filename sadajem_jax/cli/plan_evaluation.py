@@ -19,10 +19,13 @@ from sadajem_jax.evaluation.costs import HOUR, Cost, Speeds, total
 from sadajem_jax.evaluation.options import Options
 from sadajem_jax.evaluation.parts import Piece
 from sadajem_jax.evaluation.passes import Passes
+from sadajem_jax.evaluation.robustness.purification import part as purification
+from sadajem_jax.evaluation.robustness.purification.presets import PRESETS
 from sadajem_jax.inference import build
 from sadajem_jax.inference.model import Model
 from sadajem_jax.workdir.settings import Settings
 
+FIELD = "hill"
 ROW = "{:44} {:>12} {:>14}  {}"
 
 
@@ -53,7 +56,17 @@ def plan(settings: Settings, options: Options) -> None:
         for name in names
         for piece in parts.of(name)(asked)
     ]
-    print(f"all that is done: {duration(speeds.seconds(total(filter(None, done))))}")
+    print(f"all that is done: {duration(speeds.seconds(total(filter(None, done))))}", flush=True)
+    if "robustness" in names:
+        _say_field_protocol(asked, speeds)
+
+
+def _say_field_protocol(asked: Asked, speeds: Speeds) -> None:
+    """Prints what purification takes at the lengths that others report it at."""
+    options = asked.options._replace(purification=PRESETS[FIELD])
+    print(f"with --config.eval.purification.preset={FIELD}:")
+    for piece in purification.pieces(asked._replace(options=options)):
+        _say(piece, speeds, is_named=True)
 
 
 def _say(piece: Piece, speeds: Speeds, is_named: bool) -> Cost | None:

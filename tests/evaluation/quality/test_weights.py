@@ -14,7 +14,7 @@ import pytest
 
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.evaluation import inception
-from sadajem_jax.evaluation.quality import archive, convert, weights
+from sadajem_jax.evaluation.quality import archive, weights
 
 
 class Bomb:
