@@ -92,9 +92,9 @@ def figure(
         "labels": np.asarray(labels),
     }
     caption = (
-        "Test images, the attack's points, and where one chain takes either; beneath each the class"
-        " that the network sees in that very picture, red where it is wrong. Where the last row is"
-        " right, the attack found no point that purification does not mend."
+        "Test images, the points that the attack on the purified classifier ended with, and where"
+        " one chain takes either; beneath each the class that the network sees in that very"
+        " picture, red where it is wrong."
     )
     name = "robustness_purified"
     return Figure(name, _draw(arrays, class_names), ".png", arrays, caption)
