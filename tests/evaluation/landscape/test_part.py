@@ -42,7 +42,7 @@ def asked(wanted: Landscape = WANTED, rho: float = 0.2, images: Images | None = 
     """What the part reads of an evaluation of Tiny, of chains in groups of 4."""
     config = models.settings(train__batch_size_px=4, buffer__reinit_prob=0.5)
     made = models.model_of(config, tiny_variables(np.float32), np.zeros((8, 6, 6, 1)), Tiny())
-    made.training_images = images or Images(IMAGES, LABELS)  # type: ignore[misc]
+    made.training_images = images or Images(IMAGES, LABELS)
     options: Any = type("Options", (), {"landscape": wanted})
     settings = {"sam.rho": rho, "sam.adaptive": False}
     nothing: Any = None

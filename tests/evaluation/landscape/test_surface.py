@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -87,10 +89,10 @@ def test_progress_counts_each_image_once() -> None:
 def test_the_treatments_are_the_networks_two_modes() -> None:
     """The one is the network in evaluation mode, the other its training-mode forward."""
     variables = tiny_variables(np.float32)
-    x = np.random.default_rng(0).uniform(-1, 1, (5, 6, 6, 1)).astype(np.float32)
+    x = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (5, 6, 6, 1)), jnp.float32)
     found = treatments(Tiny(), variables)  # type: ignore[arg-type]
     assert list(found) == ["evaluation", "batch"]
-    expected = Tiny().apply(variables, x), batch_norm.forward(Tiny(), variables, x)[0]
+    expected: Any = Tiny().apply(variables, x), batch_norm.forward(Tiny(), variables, x)[0]
     for logits_fn, logits in zip(found.values(), expected, strict=True):
         np.testing.assert_allclose(logits_fn(variables, x), logits, rtol=1e-6)
     assert list(treatments(Tiny(), {"params": {}})) == ["evaluation"]  # type: ignore[arg-type]
