@@ -102,3 +102,17 @@ def test_a_temperature_without_optimum_is_a_dash_and_a_note(
     page = Workdir(tmp_path).piece("calibration", found, prefix, notes=[NO_OPTIMUM]).page()
     assert page.ours()[0][1:] == ["10.00%", "5.00%", "10.00%", "–", "–"]
     assert f"fitted on. {NO_OPTIMUM}</p>" in page.text
+
+
+def test_sharpness_is_a_row_a_quantity_and_batch_norm(tmp_path: pathlib.Path) -> None:
+    """Energy and loss stand apart, with what was computed and dashes for the rest."""
+    numbers = {"eigenvalue_1": 12.5, "trace": 340.0, "trace_stderr": 4.0, "sam_rise": 0.25}
+    names = {f"landscape/batch/loss/{name}": value for name, value in numbers.items()}
+    made = Workdir(tmp_path).piece("landscape/sharpness", names, notes=["Of few images."])
+    made.piece("landscape/lines", {"landscape/evaluation/energy/mean": -3.0})
+    page = made.page()
+    assert [row[1:] for row in page.ours()] == [
+        ["energy", "running statistics", "-3", "–", "–", "–", "–", "–", "–"],
+        ["loss", "the batch's", "–", "–", "12.5", "–", "–", "340 ± 4", "0.25"],
+    ]
+    assert "Of few images." in page.text

@@ -8,7 +8,7 @@ import pytest
 
 from sadajem_jax.evaluation.landscape.directions import filter_normalised
 
-PARAMS = {
+PARAMS: dict[str, dict[str, np.ndarray]] = {
     "conv": {"kernel": np.random.default_rng(0).normal(size=(3, 3, 5, 7)), "bias": np.arange(7.0)},
     "head": {"kernel": np.random.default_rng(1).normal(size=(7, 4)).astype(np.float32)},
     "norm": {"scale": np.full(5, 3.0)},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -90,7 +92,7 @@ def test_a_quadratics_spectrum_and_trace() -> None:
 def test_a_networks_sharpness_is_that_of_its_whole_hessian(train: bool) -> None:
     """Of energy and of loss, with either batch norm: numpy's eigenvalues, trace, and SAM's rise."""
     surface = Surface(tiny(train), tiny_variables(), FLOATS, LABELS, batch_size=6)
-    sizes = {"eigenvalues": 3, "lanczos_steps": 30, "trace_probes": 20}
+    sizes: dict[str, Any] = {"eigenvalues": 3, "lanczos_steps": 30, "trace_probes": 20}
     for quantity in QUANTITIES:
         at, theta, g, matrix = whole(quantity, train, 6)
         found = sharpness(surface, quantity, KEY, **sizes, rho=RHO)
