@@ -11,7 +11,7 @@ from sadajem_jax.console.progress import Advance
 from sadajem_jax.evaluation.quality.measured import Measured
 
 SUBSETS, SIZE = 100, 1000
-DEGREE, COEFFICIENT = 3, 1.0
+COEFFICIENT = 1.0
 
 
 def distance(
@@ -71,4 +71,5 @@ def discrepancy(x: np.ndarray, y: np.ndarray) -> float:
 
 def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(x . y / D + 1)^3 of all pairs: [m, n]."""
-    return (x @ y.T / x.shape[1] + COEFFICIENT) ** DEGREE
+    inner = x @ y.T / x.shape[1] + COEFFICIENT
+    return inner * inner * inner  # a power takes ten times as long

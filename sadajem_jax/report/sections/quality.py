@@ -18,10 +18,10 @@ HEADER = (
 NETWORKS = {"inception": "Inception", "efficientnet_lite0": "EfficientNet-Lite0"}
 EXPLAINED = (
     "Samples beside real images, as networks see them; each network has a scale of its own, and "
-    "only Inception's Frechet distance is FID. At ∞: extrapolated to endless samples. KID: unbiased "
-    "at any n, 0 for images of the same law. Precision: share of samples among the real images; "
-    "recall: share of real images among the samples. Density: how many real neighbourhoods a "
-    "sample lies in, 1 for real images; coverage: share of real neighbourhoods with a sample in "
+    "only Inception's Frechet distance is FID. At ∞: extrapolated to endless samples. KID: "
+    "unbiased at any n, 0 for images of the same law. Precision: share of samples among the real "
+    "images; recall: share of real images among the samples. Density: how many real neighbourhoods "
+    "a sample lies in, 1 for real images; coverage: share of real neighbourhoods with a sample in "
     "them. Of these four higher is better."
 )
 

@@ -78,3 +78,29 @@ def test_keeps_a_fixed_part_of_many_features(monkeypatch: pytest.MonkeyPatch) ->
     assert first.moments.n == 30 and first.features.shape == (7, 2)
     np.testing.assert_array_equal(first.features, second.features)
     assert {tuple(row) for row in first.features} <= {tuple(row) for row in rows}
+
+
+def test_a_cache_that_cannot_be_written_costs_no_result(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The reference is there, shared by those who ask again, and a line says why it is not kept."""
+    (tmp_path / "file").touch()
+    counted = Counted(drawn.pixels())
+    kept = references.References(tmp_path / "file")
+    for _ in range(2):
+        found = kept.of(counted, IMAGES)  # type: ignore[arg-type]
+    assert counted.passes == 1 and found.moments.n == 40
+    assert "could not be kept" in caplog.text
+    assert kept.has(counted, IMAGES) and not kept.has(counted, 255 - IMAGES)  # type: ignore[arg-type]
+
+
+def test_the_folder_is_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours if SADAJEM_CACHE_DIR names it, else below XDG_CACHE_HOME, else below ~/.cache."""
+    monkeypatch.setenv("HOME", "/home/a")
+    monkeypatch.delenv("SADAJEM_CACHE_DIR", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert references.folder() == pathlib.Path("/home/a/.cache/sadajem_jax")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert references.folder() == pathlib.Path("/cache/sadajem_jax")
+    monkeypatch.setenv("SADAJEM_CACHE_DIR", "/mine")
+    assert references.folder() == pathlib.Path("/mine")

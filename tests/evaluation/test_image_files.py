@@ -1,0 +1,52 @@
+"""Images as people keep them: a folder or an .npz, as one array."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sadajem_jax.data.specs import DataError
+from sadajem_jax.evaluation import image_files
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 5, 5, 3)).astype(np.uint8)
+
+
+def save(folder: pathlib.Path) -> pathlib.Path:
+    """The images as files of a folder, one below another."""
+    (folder / "below").mkdir(parents=True)
+    for name, image in zip(("a.png", "b.png", "below/c.PNG"), IMAGES, strict=True):
+        Image.fromarray(image).save(folder / name, format="PNG")
+    return folder
+
+
+def test_a_folder_and_a_file_give_the_same_array(tmp_path: pathlib.Path) -> None:
+    """Files come by name, whatever their folder; an .npz in its order; each file is told."""
+    np.savez(tmp_path / "x.npz", images=IMAGES)
+    told: list[tuple[int, int]] = []
+    found, note = image_files.load(save(tmp_path / "x"), lambda *at: told.append(at))
+    np.testing.assert_array_equal(found, IMAGES)
+    np.testing.assert_array_equal(image_files.load(tmp_path / "x.npz")[0], IMAGES)
+    assert note == "3 images of the folder x" and told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_images_of_two_sizes_are_no_array(tmp_path: pathlib.Path) -> None:
+    """One line names two of the sizes, and what to do."""
+    folder = save(tmp_path / "x")
+    Image.fromarray(IMAGES[0, :4]).save(folder / "d.png")
+    with pytest.raises(DataError, match="found 2, among them 4x5 and 5x5; resize"):
+        image_files.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("none", "nothing of that name"), ("a.txt", "a file of another kind")]
+)
+def test_what_is_neither_is_refused(name: str, found: str, tmp_path: pathlib.Path) -> None:
+    """One line says what was expected and found."""
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(
+        DataError, match=f"expected a folder of images or an .npz file, found {found}"
+    ):
+        image_files.load(tmp_path / name)
