@@ -25,12 +25,13 @@ def get_config() -> ml_collections.ConfigDict:
     config.checkpoint.every_steps = 250
     config.log.samples_every_steps = 250
     config.eval.ood = "photographs,inverted_digits,uniform_noise,gaussian_noise"
-    config.eval.attack_images = 50
-    config.eval.landscape.images = 500
-    config.eval.landscape.directions = 5
-    config.eval.landscape.points = 11
-    config.eval.landscape.grid = 9
+    config.eval.attack_images = 20
+    config.eval.purification.images = 5
+    config.eval.landscape.images = 128
+    config.eval.landscape.directions = 3
+    config.eval.landscape.points = 9
+    config.eval.landscape.grid = 7
     config.eval.landscape.eigenvalues = 2
-    config.eval.landscape.lanczos_steps = 10
-    config.eval.landscape.trace_probes = 10
+    config.eval.landscape.lanczos_steps = 6
+    config.eval.landscape.trace_probes = 4
     return config
