@@ -1,14 +1,15 @@
 # make demo: train on small digits, then a report with pictures.    make test: all the checks.
 # Both set up everything they need in .venv; a second call installs nothing again.
-# make test-torch: the comparisons with PyTorch.    make test-newest: a part, for another PYTHON.
+# make test-torch: the comparisons with PyTorch, and what another version of Python may change.
 
-PYTHON ?= python3
+# The newest Python that is there; PYTHON=python3.11 takes another.
+PYTHON ?= $(or $(shell tools/find_python),python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-torch test-newest lint clean
+.PHONY: demo test test-torch lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python main.py --config=configs/digits.py --workdir=runs/demo
@@ -17,11 +18,8 @@ demo: $(VENV)/.installed
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-test-torch: $(VENV)/.installed-torch
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m torch
-
-test-newest: lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m newest
+test-torch: $(VENV)/.installed-torch lint
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "torch or versions"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -29,7 +27,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .venv-newest .jax_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .venv-torch .jax_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
 $(VENV)/.installed: requirements.txt | $(BIN)/python
 	@echo "Installing what the program needs into $(VENV) (a few minutes the first time)"

@@ -15,7 +15,7 @@ import pytest
 
 from sadajem_jax.sharpness_aware import SamState, sam, sam_gradient
 
-pytestmark = pytest.mark.newest
+pytestmark = pytest.mark.versions
 
 MATRIX = jnp.array([[2.0, -1.0, 0.5], [-1.0, 3.0, 0.0], [0.5, 0.0, 1.0]])
 THETA = {"a": jnp.array([1.0, -2.0]), "b": jnp.array([[0.5]])}

@@ -14,7 +14,7 @@ from sadajem_jax.report import page, paper_numbers
 from tests import places
 from tests.report.made_up import PARTS, RECORD, Page, Workdir, png
 
-pytestmark = pytest.mark.newest
+pytestmark = pytest.mark.versions
 
 PART = {"images": 10_000, "official": 26_032}
 

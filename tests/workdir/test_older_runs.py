@@ -14,7 +14,7 @@ import sadajem_jax
 from sadajem_jax.workdir.checkpoint import Checkpoints, Damaged
 from tests import runs
 
-pytestmark = pytest.mark.newest
+pytestmark = pytest.mark.versions
 
 FIXTURE = pathlib.Path(__file__).parent / "fixtures" / "run_0_1_0.tar.xz"
 # As the run of the fixture was started, by the program before states had a format.
