@@ -19,6 +19,7 @@ from sadajem_jax.evaluation.costs import Cost
 from sadajem_jax.evaluation.parts import Item, Piece, Size
 from sadajem_jax.evaluation.passes import Passes
 from sadajem_jax.evaluation.robustness.purification import part, picture, presets
+from sadajem_jax.evaluation.robustness.purification.campaign import Result
 from sadajem_jax.inference.pictures import to_uint8
 from sadajem_jax.workdir.figure import Figure
 from sadajem_jax.workdir.settings import flat
@@ -94,12 +95,18 @@ def test_the_notes_say_how_to_read_them(found: dict[str, list[Item]]) -> None:
     assert "robustness/autoattack/l_inf_8" in static and "chain" not in static
 
 
-def test_chains_with_noise_are_told(tmp_path: pathlib.Path) -> None:
-    """With noise the notes name both numbers of chains, and how many points were refuted."""
-    asked = asked_of(tmp_path, noise_std=0.05, attack_chains=2, verify_chains=3, images=2)
-    text = notes(done(next(part.pieces(asked))))
-    assert "over 2 chains in the attack and 3 fresh ones" in text and "refuted" in text
+def test_chains_with_noise_are_told() -> None:
+    """With noise the notes name both numbers of chains, how many points were refuted, and zeros."""
+    verdicts, points = np.array(["stands", "broken"]), np.zeros((2, 1, 1, 1), np.float32)
+    result = Result(0.5, 1.0, verdicts, np.array([-1, 3]), points, 7, 1234, 5)
+    hill = presets.PRESETS["hill"]
+    text = " ".join(part.notes("full_gradient", hill, result))
+    assert "chains of 1,500 steps, sigma 0.01, no clips" in text
+    assert "over 15 chains in the attack and 150 fresh ones" in text and "refuted 7 points" in text
     assert "one was run" not in text
+    assert "5 of 1,234 gradients were zero" in text
+    clean = " ".join(part.notes("full_gradient", hill, result._replace(blind=0)))
+    assert "gradients were zero" not in clean
 
 
 def test_the_picture_has_four_rows(found: dict[str, list[Item]]) -> None:

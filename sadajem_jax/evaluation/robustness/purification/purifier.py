@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from sadajem_jax import backend, sgld
-from sadajem_jax.evaluation.autoattack.batches import Placement
+from sadajem_jax.evaluation.autoattack.batches import KEPT, Placement
+from sadajem_jax.evaluation.autoattack.predictor import precise
 from sadajem_jax.evaluation.networks import Logits
 from sadajem_jax.evaluation.robustness.purification import chain
 
@@ -68,14 +69,13 @@ class Purifier:
         self._purify: Programs = {}
         self._pull: Programs = {}
         for length in {length for _, length in self.segments}:
-            step = _of_length(chain.purify, logits_fn, kernel, length)
-            back = _of_length(chain.pull, logits_fn, kernel, length)
+            step = _made(chain.purify, logits_fn, kernel, num_steps=length)
+            back = _made(chain.pull, logits_fn, kernel, num_steps=length)
             self._purify[length] = jit(step, *of_rows)
             self._pull[length] = jit(back, *of_rows, "rows", "rows")
         self._keys = jit(_row_keys, "all", "rows", "rows")
-        self._logits = jit(_precise(logits_fn), "all", "rows")
-        pull_logits = functools.partial(_pull_logits, logits_fn)
-        self._pull_logits = jit(_precise(pull_logits), "all", "rows", "rows")
+        self._logits = jit(precise(logits_fn), "all", "rows")
+        self._pull_logits = jit(_made(_pull_logits, logits_fn), "all", "rows", "rows")
 
     def trace(self, x: np.ndarray, key: jax.Array, image: np.ndarray, number: np.ndarray) -> Trace:
         """Purifies at most as many rows as the placement holds.
@@ -146,14 +146,14 @@ def gradients_a_step(segment: int) -> int:
     return 3 if segment == 1 else 4
 
 
-def _of_length(
-    function: Callable[..., Any], logits_fn: Logits, kernel: sgld.Langevin, num_steps: int
-) -> Callable[..., Any]:
-    return _precise(functools.partial(function, logits_fn, kernel, num_steps=num_steps))
+@functools.lru_cache(maxsize=KEPT)
+def _made(function: Callable[..., Any], *args: Any, **settings: Any) -> Callable[..., Any]:
+    """The function with its first arguments, in full precision; always the same for the same ones.
 
-
-def _precise(function: Callable[..., Any]) -> Callable[..., Any]:
-    return jax.default_matmul_precision("highest")(function)
+    So that a program is found again by whoever purifies with the same network and kernel.
+    """
+    made = functools.partial(function, *args, **settings)
+    return jax.default_matmul_precision("highest")(made)
 
 
 def _row_keys(key: jax.Array, image: jax.Array, number: jax.Array) -> jax.Array:
