@@ -16,6 +16,7 @@ from sadajem_jax.console.errors import first_line
 from sadajem_jax.console.progress import Advance
 from sadajem_jax.data import prepared
 from sadajem_jax.data.specs import DataError
+from sadajem_jax.evaluation.fitting import fit
 from sadajem_jax.inference import pictures
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
@@ -78,13 +79,26 @@ def read(
     raise DataError(f"{name}: expected a folder of images or an .npz file, found {found}")
 
 
-def load(name: str | os.PathLike[str], progress: Advance | None = None) -> tuple[np.ndarray, str]:
-    """The images of `read` as one array [N, H, W, channels] uint8, which are of one size.
+def load(
+    name: str | os.PathLike[str],
+    image_shape: tuple[int, ...] | None = None,
+    progress: Advance | None = None,
+) -> tuple[np.ndarray, str]:
+    """The images of `read` as one array [N, H, W, channels] uint8, and what they are in words.
+
+    Args:
+      name: of a folder or an .npz file.
+      image_shape: (H, W, channels) that they are brought to, the centred square of each resized
+        and made grey where that is; None: as they are, which must be of one size.
+      progress: is told how many files of a folder are read.
 
     Raises:
-      DataError: if they are not, or there are none.
+      DataError: if they are of several sizes, or there are none.
     """
     images, note = read(name, progress)
+    if image_shape is not None:
+        fitted, how = fit(images, image_shape[0], image_shape[2])
+        return fitted, note + how
     found = images if isinstance(images, np.ndarray) else list(images)
     sizes = sorted({image.shape[:2] for image in found})
     if len(sizes) > 1:

@@ -26,18 +26,20 @@ def test_a_folder_and_a_file_give_the_same_array(tmp_path: pathlib.Path) -> None
     """Files come by name, whatever their folder; an .npz in its order; each file is told."""
     np.savez(tmp_path / "x.npz", images=IMAGES)
     told: list[tuple[int, int]] = []
-    found, note = image_files.load(save(tmp_path / "x"), lambda *at: told.append(at))
+    found, note = image_files.load(save(tmp_path / "x"), progress=lambda *at: told.append(at))
     np.testing.assert_array_equal(found, IMAGES)
     np.testing.assert_array_equal(image_files.load(tmp_path / "x.npz")[0], IMAGES)
     assert note == "3 images of the folder x" and told == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_images_of_two_sizes_are_no_array(tmp_path: pathlib.Path) -> None:
-    """One line names two of the sizes, and what to do."""
+    """One line names two of the sizes, and what to do; brought to a shape they are one array."""
     folder = save(tmp_path / "x")
     Image.fromarray(IMAGES[0, :4]).save(folder / "d.png")
     with pytest.raises(DataError, match="found 2, among them 4x5 and 5x5; resize"):
         image_files.load(folder)
+    found, note = image_files.load(folder, (5, 5, 1))
+    assert found.shape == (4, 5, 5, 1) and "resized to 5x5, turned to grey" in note
 
 
 @pytest.mark.parametrize(

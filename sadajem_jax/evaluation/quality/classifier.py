@@ -58,4 +58,11 @@ def extractor(
     def per_image(variables: Any, images: jax.Array) -> dict[str, jax.Array]:
         return penultimate(precise, variables, images / 127.5 - 1)
 
-    return Extractor(name, per_image, variables, version=VERSION, batch_size=batch_size)
+    return Extractor(
+        name,
+        per_image,
+        variables,
+        version=VERSION,
+        batch_size=batch_size,
+        channels=variables["params"]["conv1"]["kernel"].shape[2],
+    )

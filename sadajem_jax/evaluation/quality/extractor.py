@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.progress import Advance
 from sadajem_jax.evaluation import flops
 from sadajem_jax.evaluation.quality import archive
@@ -26,6 +27,7 @@ class Extractor:
       version: of what `per_image` does with the variables (resize, scale): another one, another
         fingerprint.
       batch_size: images a device takes at a time.
+      channels: that images must have; None: 1 or 3.
       devices: all local ones by default.
 
     Attributes:
@@ -41,11 +43,12 @@ class Extractor:
         *,
         version: str,
         batch_size: int,
+        channels: int | None = None,
         devices: Sequence[jax.Device] | None = None,
     ) -> None:
         self.name = name
         self.fingerprint = f"{name}-{version}-{archive.checksum(variables)}"
-        self._per_image, self._variables = per_image, variables
+        self._per_image, self._variables, self._channels = per_image, variables, channels
         self._rows = ShardedRows(per_image, batch_size=batch_size, devices=devices)
         self._seconds: dict[tuple[int, ...], float] = {}
 
@@ -63,8 +66,14 @@ class Extractor:
 
         Raises:
           ValueError: if there is none, or they have another shape, kind or range.
+          UserError: if the network was trained on images of other channels.
         """
         check(images)
+        if self._channels not in (None, images.shape[-1]):
+            raise UserError(
+                f"{self.name} sees images of {self._channels} channels, found "
+                f"{list(images.shape)}; bring them to its shape"
+            )
         return self._rows(self._variables, images, progress)
 
     def dim(self, image_shape: tuple[int, ...]) -> int:

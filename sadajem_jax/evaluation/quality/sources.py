@@ -13,7 +13,6 @@ from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.progress import Advance, Progress
 from sadajem_jax.evaluation import image_files
 from sadajem_jax.evaluation.costs import Cost
-from sadajem_jax.evaluation.fitting import fit
 from sadajem_jax.evaluation.quality.labels import label_of
 from sadajem_jax.inference.model import Model
 from sadajem_jax.inference.pictures import to_uint8
@@ -135,9 +134,7 @@ def of_file(
 
     def make(progress: Advance | None) -> tuple[np.ndarray, str]:
         with Progress(f"reading {name}") as reading:  # no piece is under way where it is compared
-            images, note = image_files.read(name, reading)
-            fitted, how = fit(images, model.spec.image_size, model.spec.channels)
-        return fitted, note + how
+            return image_files.load(name, model.image_shape, reading)
 
     return Source(prefix + label_of(name, taken), {role: name}, make)
 

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from sadajem_jax.console.errors import UserError
 from sadajem_jax.evaluation import flops
 from sadajem_jax.evaluation.quality import classifier
 from sadajem_jax.wide_resnet import WideResNet
@@ -66,7 +67,7 @@ def test_a_classifiers_features_are_what_its_last_layer_sees() -> None:
 
 
 def test_says_how_far_it_is_and_what_it_takes() -> None:
-    """Every batch is told; operations are the network's own, features are counted untouched."""
+    """Every batch is told; operations are the network's own; grey images are refused in a line."""
     network = WideResNet(10, 1, 7)
     variables = jax.jit(network.init)(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))
     extractor = classifier.extractor(network, variables, name="mine", batch_size=4)
@@ -75,4 +76,6 @@ def test_says_how_far_it_is_and_what_it_takes() -> None:
     assert told == [(4, 9), (8, 9), (9, 9)]
     assert extractor.flop((8, 8, 3)) == flops.forward(network, (8, 8, 3)).flop
     assert extractor.dim((8, 8, 3)) == 64 and extractor.name == "mine"
+    with pytest.raises(UserError, match=r"mine sees images of 3 channels, found \[9, 8, 8, 1\]"):
+        extractor(np.zeros((9, 8, 8, 1), np.uint8))
     assert extractor.seconds((8, 8, 3)) == extractor.seconds((8, 8, 3)) > 0  # timed once
