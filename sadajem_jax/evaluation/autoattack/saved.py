@@ -69,13 +69,13 @@ class Save:
         if self._path is None or not self._path.exists():
             return None
         try:
-            with np.load(self._path) as kept:
+            with np.load(io.BytesIO(self._path.read_bytes())) as kept:
                 found = dict(kept)
             if str(found.pop("identity")) != self._identity:
                 return None
             verdicts, finished = found["verdicts"].astype(object), found["finished"].tolist()
             return Ledger(**{**found, "verdicts": verdicts, "finished": finished})
-        except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise Refused(
                 f"{self._path}: expected the saved state of an attack, found something else "
                 f"({type(error).__name__}); move it away, and the attack begins anew"

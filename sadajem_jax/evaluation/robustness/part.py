@@ -25,7 +25,7 @@ from sadajem_jax.evaluation.networks import Logits
 from sadajem_jax.evaluation.parts import Item, Piece, Size
 from sadajem_jax.evaluation.passes import GRADIENT_SHARE
 from sadajem_jax.evaluation.robustness import figures, pgd, protocols
-from sadajem_jax.evaluation.robustness.protocols import Standard
+from sadajem_jax.evaluation.robustness.protocols import AllPasses, Standard
 from sadajem_jax.evaluation.robustness.purification import part as purification
 from sadajem_jax.evaluation.robustness.unit import of_unit, signed, unit
 from sadajem_jax.workdir.figure import Figure
@@ -99,7 +99,7 @@ def _autoattack(asked: Asked, ball: Standard) -> Piece:
                 search_fn=search_fn and of_unit(search_fn),
                 batch_size=_batch_size(asked),
                 checkpoint=kept,
-                progress=lambda attack, done, total: progress(done, total),
+                progress=AllPasses(progress, len(test.labels), classes),
             )
         yield from _said(asked, len(test.labels))
         yield from result.warnings

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sadajem_jax.console.progress import Advance
 from sadajem_jax.evaluation.autoattack import apgd, checks, fab, square
-from sadajem_jax.evaluation.costs import Cost
+from sadajem_jax.evaluation.costs import GRADIENT_FORWARDS, Cost, total
 from sadajem_jax.evaluation.robustness.pgd import NUM_STEPS, Budget
 
 LEVELS = (1, 2, 4, 8, 12, 16, 22, 30)  # the paper's eps, in 1/255, for both norms
@@ -46,15 +47,55 @@ def pgd_cost(norm: str, images: int) -> Cost:
     return Cost(forwards=images * (1 + balls), gradients=images * balls * (1 + NUM_STEPS))
 
 
-def autoattack_cost(images: int, num_classes: int) -> Cost:
-    """Of AutoAttack where no image breaks.
+def autoattack_passes(num_classes: int) -> dict[str, Cost]:
+    """{pass: what it takes of one image that stands}, as `autoattack.run` names and orders them.
 
-    Gradients: APGD's 101 once and for each target, FAB's 100 for each. Forwards: one more in each
-    step of FAB, Square's 5,001, one to verify each pass, and two of the clean image.
+    APGD takes 101 gradients, FAB 100 and as many forwards, Square 5,001 forwards, and each of them
+    one more, to verify.
+
+    Examples:
+      >>> list(autoattack_passes(4))  # three targets
+      ['apgd-ce', 'apgd-t 1/3', ..., 'fab-t 3/3', 'square']
+      >>> list(autoattack_passes(3))  # and no targeted DLR
+      ['apgd-ce', 'fab-t 1/2', 'fab-t 2/2', 'square']
     """
-    targets = min(num_classes - 1, checks.MOST_TARGETS)
-    dlr = targets if num_classes >= checks.FEWEST_FOR_DLR else 0
-    gradients = (1 + apgd.ITERATIONS) * (1 + dlr) + fab.ITERATIONS * targets
-    passes = 2 + dlr + targets
-    forwards = fab.ITERATIONS * targets + 1 + square.QUERIES + passes + 2
-    return Cost(forwards=float(images * forwards), gradients=float(images * gradients))
+    targets = range(1, min(num_classes - 1, checks.MOST_TARGETS) + 1)
+    ranks = [f"{rank}/{len(targets)}" for rank in targets] if len(targets) > 1 else [""]
+    ascent = Cost(forwards=1, gradients=1 + apgd.ITERATIONS)
+    walk = Cost(forwards=fab.ITERATIONS + 1, gradients=fab.ITERATIONS)
+    found = {"apgd-ce": ascent}
+    if num_classes >= checks.FEWEST_FOR_DLR:
+        found |= {f"apgd-t {rank}".strip(): ascent for rank in ranks}
+    found |= {f"fab-t {rank}".strip(): walk for rank in ranks}
+    return found | {"square": Cost(forwards=1 + square.QUERIES + 1)}
+
+
+def autoattack_cost(images: int, num_classes: int) -> Cost:
+    """Of AutoAttack where no image breaks: its passes, and two looks at the clean image."""
+    each = total([Cost(forwards=2), *autoattack_passes(num_classes).values()])
+    return Cost(forwards=images * each.forwards, gradients=images * each.gradients)
+
+
+class AllPasses:
+    """AutoAttack's progress as one, in forward passes of the images that there are at most.
+
+    Images that a pass does not attack, since they are broken, count as done.
+
+    Args:
+      progress: is told.
+      images: how many there are.
+      num_classes: C.
+    """
+
+    def __init__(self, progress: Advance, images: int, num_classes: int) -> None:
+        self._progress, self._images = progress, images
+        costs = autoattack_passes(num_classes)
+        self._weights = {k: c.forwards + GRADIENT_FORWARDS * c.gradients for k, c in costs.items()}
+        self._all = int(sum(self._weights.values()) * images)
+
+    def __call__(self, name: str, done: int, attacked: int) -> None:
+        """Takes the progress of a pass."""
+        names = list(self._weights)
+        before = sum(self._weights[other] for other in names[: names.index(name)]) * self._images
+        of_pass = self._weights[name] * (self._images - attacked + done)
+        self._progress(int(before + of_pass), self._all)

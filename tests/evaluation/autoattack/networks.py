@@ -79,7 +79,7 @@ def rows(images: Any, labels: Any, targets: Any = None, *, eps: float = 0.1) -> 
     return Rows(images, jnp.asarray(labels), jnp.asarray(targets), keys, radii)
 
 
-def attacked(attack: Attack, variables: Any, batch: Rows) -> tuple[np.ndarray, Any]:
+def attacked(attack: Attack, variables: Any, batch: Any) -> tuple[np.ndarray, Any]:
     """(candidates, the last state) of one attack on one batch."""
     placement = Placement(variables, len(batch.images), devices=jax.local_devices()[:1])
     return Runner(attack, placement)(batch)
