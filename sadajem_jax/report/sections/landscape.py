@@ -26,7 +26,7 @@ EXPLAINED = (
     "an image. Range on a line: from the lowest to the highest point of a filter-normalised random "
     "line. Eigenvalues and trace (with its standard error) are the Hessian's; a true eigenvalue "
     "lies within the stated distance of the largest ones. SAM's rise: how much the quantity grows "
-    "at SAM's perturbation. Of two models the flatter has the smaller numbers."
+    "at SAM's perturbation. The flatter of two models has smaller ranges, eigenvalues and rises."
 )
 
 
