@@ -154,7 +154,7 @@ def _batch_size(asked: Asked) -> int:
     size = min(images, asked.options.batch_size // GRADIENT_SHARE)
     if backend.on_cpu():
         each = flops.forward(asked.model.network, asked.model.image_shape).flop
-        size = min(size, int(costs.TIMED_FLOP / each))
+        size = min(size, int(costs.TIMED_FLOP / max(each, 1)))
     return max(1, size)
 
 
