@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
-from sadajem_jax.console import command
-from sadajem_jax.tables.command import tables
+
+def main() -> int:
+    """Runs the process's command line; returns the exit status."""
+    from sadajem_jax.console import command
+    from sadajem_jax.tables.command import tables
+
+    return command.run(tables, sys.argv[1:])
+
 
 if __name__ == "__main__":
-    sys.exit(command.run(tables, sys.argv[1:]))
+    # Ctrl-C ends at once, without a traceback, as in main.py.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(main())

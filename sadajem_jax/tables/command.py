@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Sequence
 
 from sadajem_jax.console.command import Parser
+from sadajem_jax.console.errors import UserError
 from sadajem_jax.tables import contents, entries, latex, listing, markdown, page, pictures
 from sadajem_jax.tables.page import Picture
 from sadajem_jax.workdir import files
@@ -52,7 +53,7 @@ def write(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> None:
     Raises:
       UserError: if one is no folder of a run, or a file in it is damaged.
     """
-    members = entries.read(workdirs)
+    members = entries.read(runs_among(workdirs))
     rows = entries.grouped(members)
     made, runs = contents.tables(rows), listing.runs(members)
     explained = " ".join([EXPLAINED, *(f"{line}." for line in listing.repeats(rows))])
@@ -61,6 +62,24 @@ def write(workdirs: Sequence[pathlib.Path], out: pathlib.Path) -> None:
     shown = pictures.write(rows, out / "figures")
     _write_page(out, page.document(TITLE, explained, made, runs, shown))
     _say(out, rows, len(runs), shown)
+
+
+def runs_among(folders: Sequence[pathlib.Path]) -> list[pathlib.Path]:
+    """Those that hold a run; what became none, as of a failed sweep, is named and left out.
+
+    Raises:
+      UserError: if there is no such folder, or none holds a run.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"expected folders of runs, found no folder {folder}")
+    found = [folder for folder in folders if (folder / "config.json").is_file()]
+    for folder in folders:
+        if folder not in found:
+            print(f"note: {folder} holds no run: it is left out", flush=True)
+    if not found:
+        raise UserError("expected folders of runs, found no config.json in any of them")
+    return found
 
 
 def _write_page(out: pathlib.Path, text: str) -> None:

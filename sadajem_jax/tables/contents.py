@@ -137,7 +137,7 @@ def calibration(data: str, entries: Sequence[Entry]) -> Table | None:
         for system, value in paper_numbers.ECE.get(data, {}).items()
     ]
     rows = beside(theirs, ours(entries, columns, _keys), NO_KINDS)
-    title = f"{_capital(data)}: calibration (Figure 4), and how the trainings went"
+    title = f"{_capital(data)}: calibration (the paper's Figure 4), and how the trainings went"
     heads = ("", *(head for head, _ in columns))
     return Table(f"trainings_{data}", title, heads, rows, trainings.NOTES)
 
@@ -152,13 +152,13 @@ def _table(
     is_papers: bool,
     notes: Sequence[str] = (),
 ) -> Table | None:
-    """A numbered one; "as Table 3" for data that the paper has no such table of."""
+    """A numbered one; "as the paper's Table 3" for data that the paper has no such table of."""
     if not rows:
         return None
-    name = f"Table {number}" if is_papers else f"As Table {number}"
+    paper = f"the paper's Table {number}" if is_papers else f"as the paper's Table {number}"
     heads = ("", *(head for head, _ in columns))
     key = f"table{number}" if is_papers else f"table{number}_{data}"
-    return Table(key, f"{name}. {_capital(data)}: {title}", heads, tuple(rows), tuple(notes))
+    return Table(key, f"{_capital(data)}: {title} ({paper})", heads, tuple(rows), tuple(notes))
 
 
 def _capital(data: str) -> str:

@@ -9,6 +9,7 @@ from sadajem_jax.tables.listing import Listed
 from sadajem_jax.tables.table import GROUP, PUBLISHED, Row, Table
 
 PREAMBLE = "% \\usepackage{booktabs} in the preamble, and \\usepackage[T1]{fontenc} for paths."
+LONG_NAME, NAMES_WIDTH = 60, r"0.4\linewidth"  # names of more signs are wrapped
 SIGNS = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -42,7 +43,9 @@ def table(of: Table, paths: dict[int, str]) -> str:
     letters = layout.letters(of)
     notes = [f"\\textsuperscript{{{letter}}} {text(note)}." for note, letter in letters.items()]
     notes += map(text, of.notes)
-    columns = "l" + "r" * (len(of.header) - 1) + "rl"
+    columns = ["l", *"r" * (len(of.header) - 1), "r", "l"]
+    if max(len(row.name) for row in of.rows) > LONG_NAME:
+        columns[0] = f"p{{{NAMES_WIDTH}}}"
     heads = " & ".join(map(text, (*of.header, *layout.LAST)))
     rows = [_row(row, letters, len(columns), paths) for row in of.rows]
     return _float(of.key, of.title, columns, heads, rows, notes)
@@ -51,7 +54,7 @@ def table(of: Table, paths: dict[int, str]) -> str:
 def _float(
     key: str,
     title: str,
-    columns: str,
+    columns: Sequence[str],
     heads: str,
     rows: Sequence[str],
     notes: Sequence[str],
@@ -62,7 +65,7 @@ def _float(
         r"\centering\small",
         f"\\caption{{{text(title)}}}",
         f"\\label{{tab:{key}}}",
-        f"\\begin{{tabular}}{{{columns}}}",
+        f"\\begin{{tabular}}{{{''.join(columns)}}}",
         r"\toprule",
         f"{heads} \\\\",
         r"\midrule",
@@ -79,10 +82,15 @@ def _row(row: Row, letters: dict[str, str], columns: int, paths: dict[int, str])
     if row.kind == GROUP:
         return f"\\multicolumn{{{columns}}}{{l}}{{\\textit{{{text(row.name)}}}}} \\\\"
     name = text(row.name) if row.kind == PUBLISHED else f"\\textbf{{{text(row.name)}}}"
-    cells = [text(cell.text) + _sup(layout.marks(cell, letters)) for cell in row.cells]
+    cells = [_number(cell.text) + _sup(layout.marks(cell, letters)) for cell in row.cells]
     runs = (str(len(row.runs) or ""), text(layout.ranges(row.runs)))
     whence = ", ".join(_comment(paths[number]) for number in row.runs)
     return " & ".join([name, *cells, *runs]) + r" \\" + (f" % {whence}" if whence else "")
+
+
+def _number(value: str) -> str:
+    """A number with a minus, where it has one, and not a hyphen."""
+    return text(value).replace("-", "$-$", 1) if value.startswith("-") else text(value)
 
 
 def _sup(marks: str) -> str:
@@ -96,7 +104,7 @@ def _listing(runs: Sequence[Listed]) -> str:
         for r in runs
     ]
     heads = " & ".join(map(text, listing.HEADER))
-    return _float("runs", "The runs behind our rows", "rl" + "l" * 4, heads, rows, ())
+    return _float("runs", "The runs behind our rows", [*"rlllll"], heads, rows, ())
 
 
 def _comment(value: str) -> str:
