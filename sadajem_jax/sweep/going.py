@@ -54,7 +54,7 @@ class Sweep:
             if self.is_finished(run):
                 continue
             print(f"== run {number} of {len(self.runs)}: {run.name}", flush=True)
-            why = self._do(run)
+            why = self._attempt(run)
             if why:
                 failures.append(Failure(run, why))
                 print(f"== {run.name} failed: {why}", flush=True)
@@ -88,6 +88,15 @@ class Sweep:
         if seconds is None:
             return "; how long they take is known when the first is finished"
         return f"; about {duration(seconds)} left"
+
+    def _attempt(self, run: Run) -> str:
+        """As `_do`; what goes wrong here is that run's failure, too."""
+        try:
+            return self._do(run)
+        except UserError as error:
+            return str(error)
+        except OSError as error:
+            return f"{error.strerror or error} ({error.filename})"
 
     def _do(self, run: Run) -> str:
         """Trains and evaluates; returns why it failed, or ""."""
@@ -128,7 +137,7 @@ def wait_for(run: Run, seconds: float = PATIENCE) -> None:
 
     That one ends at its next line of output, which nobody hears; main says if it does not.
     """
-    end = time.monotonic() + seconds
+    end, said = time.monotonic() + seconds, False
     while run.workdir.is_dir():
         try:
             with training_lock(run.workdir):
@@ -136,5 +145,7 @@ def wait_for(run: Run, seconds: float = PATIENCE) -> None:
         except UserError as error:
             if time.monotonic() > end:
                 return
-            print(f"== {error}", flush=True)
+            if not said:
+                print(f"== {error}", flush=True)
+            said = True
             time.sleep(min(5.0, seconds))

@@ -63,8 +63,8 @@ def _load(path: pathlib.Path) -> Mapping[str, np.ndarray] | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
     except Exception as error:  # zip, zlib and NumPy have one each for damage
         raise UserError(
             f"{path} cannot be read ({first_line(error)}): evaluate the run again with "
