@@ -58,28 +58,40 @@ def test_landscapes_rise_from_zero_on_one_scale(tmp_path: pathlib.Path) -> None:
     made = two_runs(tmp_path)
     for slope, workdir in zip((1.0, 50.0), made, strict=True):
         values = 7 + slope * np.array([[1.0, 0, 1], [2, 0, 2]])
-        arrays = {"steps": STEPS, "energy": values, "loss": values}
+        arrays = {"batch.steps": STEPS, "batch.energy": values, "batch.loss": values}
         planted.figure(workdir, "landscape", "landscape_lines", **arrays)
     found = {f.name: f for f in landscape.draw("cifar10", planted.rows_of(*made))}
-    assert set(found) == {"landscape_energy_cifar10", "landscape_loss_cifar10"}
-    flat, steep = found["landscape_energy_cifar10"].canvas.axes
+    assert set(found) == {f"landscape_{q}_batch_cifar10" for q in ("energy", "loss")}
+    flat, steep = found["landscape_energy_batch_cifar10"].canvas.axes
     assert flat.get_ylim() == steep.get_ylim() and flat.get_ylim()[1] >= 100
     assert [line.get_ydata()[1] for line in flat.lines + steep.lines] == [0] * 4
     assert max(line.get_ydata().max() for line in flat.lines) == 2
 
 
 def test_robustness_is_a_mean_over_seeds_of_common_budgets(tmp_path: pathlib.Path) -> None:
-    """Two seeds with budgets 0, 2, 4 and 0, 4 have one line at 0 and 4; one panel a norm."""
+    """Two seeds with budgets 0, 0.02, 0.04 and 0, 0.04 have one line at 0 and 0.04 x 255."""
     made = [run(tmp_path / str(s), s, accuracy=0.9) for s in range(2)]
     for workdir, eps, values in zip(
-        made, ([0, 2, 4], [4, 0]), ([0.9, 0.5, 0.2], [0.4, 0.8]), strict=True
+        made, ([0, 0.02, 0.04], [0.04, 0]), ([0.9, 0.5, 0.2], [0.4, 0.8]), strict=True
     ):
-        arrays = {"eps": np.array(eps), "robust_accuracy": np.array(values)}
+        arrays = {"eps": np.array(eps), "accuracy": np.array(values)}
         planted.figure(workdir, "robustness", "robustness_l_2", **arrays)
     found = drawn(robustness.draw, *made)
     ((line,),) = [axis.lines for axis in found.canvas.axes if axis.lines]
-    np.testing.assert_array_equal(line.get_xdata(), [0, 4])
+    np.testing.assert_allclose(line.get_xdata(), [0, 10.2])
     np.testing.assert_allclose(line.get_ydata(), [0.85, 0.3])
+
+
+def test_larger_balls_have_a_panel_of_their_own(tmp_path: pathlib.Path) -> None:
+    """With radius 1 in L_2 there are two panels, to 30/255 and to 1, each row of one colour."""
+    made = two_runs(tmp_path)
+    for workdir in made:
+        arrays = {"eps": np.array([0.0, 0.1, 1.0]), "accuracy": np.array([0.9, 0.5, 0.1])}
+        planted.figure(workdir, "robustness", "robustness_l_2", **arrays)
+    axes = [axis for axis in drawn(robustness.draw, *made).canvas.axes if axis.lines]
+    assert [axis.get_xlim() for axis in axes] == [(0, 30), (0, 255)]
+    colours = [[line.get_color() for line in axis.lines] for axis in axes]
+    assert colours[0] == colours[1] and len(set(colours[0])) == 2
 
 
 def test_learning_curves_are_in_epochs_and_a_colour_a_row(tmp_path: pathlib.Path) -> None:
