@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sadajem_jax.evaluation import curves
 from sadajem_jax.report import names
 from sadajem_jax.tables.entries import Entry
 from sadajem_jax.tables.figures import drawing
