@@ -106,11 +106,11 @@ def read(workdirs: Sequence[pathlib.Path]) -> list[Member]:
 
 
 def grouped(members: Iterable[Member]) -> list[Entry]:
-    """The rows, in the order of their first runs."""
+    """The rows: systems as the paper has them, what overrides less first, then as given."""
     groups: dict[Hashable, list[Member]] = {}
     for member in members:
         groups.setdefault(_sameness(member), []).append(member)
-    return [_entry(group) for group in groups.values()]
+    return sorted(map(_entry, groups.values()), key=lambda row: systems.order(row.settings))
 
 
 def _entry(group: Sequence[Member]) -> Entry:

@@ -61,6 +61,12 @@ def describe(settings: Settings, num_sgld_steps: int | None, always: Sequence[st
     return ", ".join([*said, *_in_words(settings, [*overridden(settings), *always])])
 
 
+def order(settings: Settings) -> tuple[int, int]:
+    """Where a run stands: its system's place, and how much it overrides."""
+    words = [*NAMES, system_of(settings)]  # one that is not ours stands last
+    return words.index(system_of(settings)), len(overridden(settings))
+
+
 def overridden(settings: Settings) -> list[str]:
     """The fields that define the result and are not as the system's shipped config has them."""
     differ = run_settings.differences(own(settings["data.name"], system_of(settings)), settings)
@@ -84,10 +90,11 @@ def own(data: str, system: str) -> Settings:
 
 def _in_words(settings: Settings, fields: Sequence[str]) -> Iterator[str]:
     """The fields as people say them, each once."""
-    yield from dict.fromkeys(_word(settings, field) for field in fields)
+    names_norm = "sam.adaptive" in fields
+    yield from dict.fromkeys(_word(settings, field, names_norm) for field in fields)
 
 
-def _word(settings: Settings, field: str) -> str:
+def _word(settings: Settings, field: str, names_norm: bool) -> str:
     if field in NETWORK:
         return f"WRN-{settings['model.depth']}-{settings['model.width']}"
     if field in LENGTH:
@@ -95,7 +102,8 @@ def _word(settings: Settings, field: str) -> str:
     if field in BATCHES:
         return "batches " + "/".join(str(settings[name]) for name in BATCHES)
     if field in SAM:
-        return sam_of(settings)
+        words = sam_of(settings)
+        return words if names_norm else words.removeprefix("SAM, ").removeprefix("ASAM, ")
     return f"{field} = {_value(settings.get(field))}"
 
 

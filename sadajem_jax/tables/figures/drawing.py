@@ -22,7 +22,7 @@ COLOURS = (
 )
 STYLES = ("-", "--", ":")  # after all colours, once more
 IN_A_ROW, PANEL = 4, (2.7, 2.3)  # panels, and inches of one
-NAME_WIDTH = 38  # signs of a line of a panel's name
+NAME_WIDTH, LABEL_WIDTH = 34, 76  # signs of a line of a panel's name, and of a legend's
 
 
 class Drawn(NamedTuple):
@@ -109,7 +109,7 @@ def edge_labels(axes: Sequence[Axes], x: str, y: str) -> None:
 def legend(canvas: Any, axis: Axes) -> None:
     """One legend for all panels, below them."""
     handles, labels = axis.get_legend_handles_labels()
-    wrapped = [textwrap.fill(label, 2 * NAME_WIDTH) for label in labels]
+    wrapped = [textwrap.fill(label, LABEL_WIDTH) for label in labels]
     if handles:
         canvas.legend(
             handles, wrapped, loc="outside lower center", ncols=2, fontsize=7.5, frameon=False

@@ -39,7 +39,7 @@ def draw(data: str, entries: Sequence[Entry]) -> Iterator[Drawn]:
         panel.set_visible(False)
     for panel, key in zip(axes, keys, strict=False):
         curves.heading(panel, PANELS[key])
-        panel.set_xlabel("epoch of the labelled stream")
+        panel.set_xlabel("epoch")
         _lines(panel, key, rows, curves_of)
     drawing.legend(canvas, axes[0])
     arrays = {f"run{n}/{key}": a for n, found in curves_of.items() for key, a in found.items()}
