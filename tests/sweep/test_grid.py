@@ -11,7 +11,9 @@ import pytest
 
 from sadajem_jax.console import command as commands
 from sadajem_jax.sweep import command, grid
+from sadajem_jax.sweep import commands as sweep_commands
 from sadajem_jax.sweep.commands import program
+from tests import places
 from tests.sweep.made_up import TINY, begun, finished
 
 
@@ -109,3 +111,11 @@ def test_a_slurm_script_runs_one_task(tmp_path: pathlib.Path, capsys: Any) -> No
     assert status == 143 and len(lines) == 2 and lines[1] == "scontrol requeue 7_0"
     status, lines = task("0", STATUS_srun="1")
     assert status == 1 and len(lines) == 1
+
+
+def test_an_installed_program_needs_no_main_py(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no main.py lies beside the package, the same modes are run without it."""
+    monkeypatch.setattr(sweep_commands, "MAIN", pathlib.Path("/nowhere/main.py"))
+    argv = [*sweep_commands.program(), "--mode=nonsense"]
+    done = subprocess.run(argv, cwd=places.ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "--mode must be one of train" in done.stderr
