@@ -97,7 +97,9 @@ def _detected(
 def ablation(data: str, entries: Sequence[Entry]) -> Table | None:
     """Table 5: from JEM and JEM++ to SADA-JEM, accuracy and FID."""
     theirs = paper_numbers.ABLATION.get(data, ())
-    own = [entry for entry in entries if entry.system in ABLATED]
+    own = [
+        entry for entry in entries if entry.system in ABLATED and systems.is_whole(entry.settings)
+    ]
     if not theirs and len({entry.system for entry in own}) < 2:
         return None
     rows = beside(
@@ -113,7 +115,9 @@ def ablation(data: str, entries: Sequence[Entry]) -> Table | None:
 def radius(data: str, entries: Sequence[Entry]) -> Table | None:
     """Table 6: the radius rho of SAM and ASAM, accuracy and FID."""
     theirs = paper_numbers.RHO.get(data, ())
-    own = [entry for entry in entries if entry.system in WITH_RHO]
+    own = [
+        entry for entry in entries if entry.system in WITH_RHO and systems.is_whole(entry.settings)
+    ]
     if not theirs and len({systems.sam_of(entry.settings) for entry in own}) < 2:
         return None
     rows = beside(
@@ -167,7 +171,9 @@ def _capital(data: str) -> str:
 
 
 def _keys(entry: Entry) -> tuple[Hashable, ...]:
-    """System and K, then the system alone."""
+    """System and K, then the system alone; without its chains a hybrid model is none of these."""
+    if not systems.is_whole(entry.settings):
+        return ()
     return (entry.system, entry.num_sgld_steps), entry.system
 
 

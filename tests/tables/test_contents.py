@@ -68,6 +68,14 @@ def test_classifiers_have_no_chain_and_stand_among_classifiers(tmp_path: pathlib
     assert names[place - 1] == "Discriminative"
 
 
+def test_a_system_without_its_chains_is_not_that_system(tmp_path: pathlib.Path) -> None:
+    """SADA-JEM with px_weight = 0 stands last among classifiers, and in neither study of SADA-JEM."""
+    made = run(tmp_path / "a", accuracy=0.9, objective__px_weight=0.0)
+    name = "Ours: SADA-JEM, objective.px_weight = 0"
+    assert table("table1", made).rows[-1].name == name
+    assert not ours(table("table5", made)) and not ours(table("table6", made))
+
+
 def test_every_published_row_is_there_without_any_run_of_its_kind(tmp_path: pathlib.Path) -> None:
     """With one digits run all published rows of Tables 1, 2, 3, 5 and 6 are written, in order."""
     made = run(tmp_path / "a", data="digits", accuracy=0.9)
