@@ -69,7 +69,7 @@ def test_classifiers_have_no_chain_and_stand_among_classifiers(tmp_path: pathlib
 
 
 def test_a_system_without_its_chains_is_not_that_system(tmp_path: pathlib.Path) -> None:
-    """SADA-JEM with px_weight = 0 stands last among classifiers, and in neither study of SADA-JEM."""
+    """SADA-JEM with px_weight = 0 is the last classifier, and in neither study of SADA-JEM."""
     made = run(tmp_path / "a", accuracy=0.9, objective__px_weight=0.0)
     name = "Ours: SADA-JEM, objective.px_weight = 0"
     assert table("table1", made).rows[-1].name == name
