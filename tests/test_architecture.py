@@ -17,8 +17,19 @@ METHOD = {
     "sharpness_aware", "objective", "augment", "randomness", "train_state", "train_step",
     "micro_batches", "backend",
 }  # fmt: skip
-# Imports go to the right only. `cli` is on top; `console` lies under all.
-FLOORS = ("cli", "training", "evaluation", "report", "inference", "workdir", "data", "console")
+# Imports go to the right only. The commands beside main are on top; `console` lies under all.
+FLOORS = (
+    "sweep",
+    "tables",
+    "cli",
+    "training",
+    "evaluation",
+    "report",
+    "inference",
+    "workdir",
+    "data",
+    "console",
+)
 SEES_A_CONFIG = {"training/recipes.py", "evaluation/evaluate.py"}
 
 

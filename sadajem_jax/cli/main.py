@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import ml_collections
@@ -13,6 +12,7 @@ from sadajem_jax.cli import flags as command_line
 from sadajem_jax.cli import help as help_page
 from sadajem_jax.cli import rules
 from sadajem_jax.cli.flags import Flags, nearest
+from sadajem_jax.console import command
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.training import determinism, recipes
 from sadajem_jax.workdir import settings as run_settings
@@ -24,18 +24,7 @@ PLANS = ("train", "eval")
 
 def run(argv: Sequence[str]) -> int:
     """Runs a command line; returns its exit status, 2 after a mistake that the user can mend."""
-    try:
-        return dispatch(argv)
-    except UserError as error:
-        return _fail(str(error))
-    except OSError as error:  # the disk is full, a folder is gone: nothing of ours to trace
-        where = f" ({error.filename})" if error.filename else ""
-        return _fail(f"{error.strerror or error}{where}: free or mend it, then run this again")
-
-
-def _fail(line: str) -> int:
-    print(f"error: {line}", file=sys.stderr, flush=True)
-    return 2
+    return command.run(dispatch, argv)
 
 
 def dispatch(argv: Sequence[str]) -> int:

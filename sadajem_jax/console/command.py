@@ -1,0 +1,36 @@
+"""What every command does with mistakes: a user's is one line and the exit status 2."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from sadajem_jax.console.errors import UserError
+
+MISTAKE = 2
+
+
+def run(act: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+    """Does what a command line says; returns the exit status, 2 after what the user can mend."""
+    try:
+        return act(argv)
+    except UserError as error:
+        return _fail(str(error))
+    except OSError as error:  # the disk is full, a folder is gone: nothing of ours to trace
+        where = f" ({error.filename})" if error.filename else ""
+        return _fail(f"{error.strerror or error}{where}: free or mend it, then run this again")
+
+
+def _fail(line: str) -> int:
+    print(f"error: {line}", file=sys.stderr, flush=True)
+    return MISTAKE
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, but for a mistake, which is a UserError."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UserError."""
+        raise UserError(f"{message}; {self.prog} --help shows the flags")
