@@ -155,6 +155,10 @@ def _check_field(name: str, value: Any, rule: Rule) -> None:
 
 def _check_lists(config: ml_collections.ConfigDict) -> None:
     """The comma lists of `eval`: every word must be known, none may stand twice."""
+    for field in ("only", "features", "images"):
+        words = comma_list(config.eval[field])
+        if again := [word for word in words if words.count(word) > 1]:
+            raise UserError(f"config.eval.{field} lists {again[0]} twice; keep one")
     for part in comma_list(config.eval.only):
         if part not in parts.NAMES:
             known = f"of {', '.join(parts.NAMES)}, found {part!r}{nearest(part, parts.NAMES)}"
@@ -192,6 +196,10 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
     _refuse_unless("eval.checkpoint", config, judged, why)
     averaged = choice != "ema" or train.ema_decay > 0
     _refuse_unless("eval.checkpoint", config, averaged, "last: ema needs train.ema_decay above 0")
+    landscape = config.eval.landscape
+    found = landscape.eigenvalues <= landscape.lanczos_steps
+    most = f"at most eval.landscape.lanczos_steps ({landscape.lanczos_steps}), which find as many"
+    _refuse_unless("eval.landscape.eigenvalues", config, found, most)
     kept = config.checkpoint.keep > train.max_restarts
     more = f"above train.max_restarts ({train.max_restarts}), each restart goes one further back"
     _refuse_unless("checkpoint.keep", config, kept, more)

@@ -99,6 +99,7 @@ def run(
     """
     images, labels = np.asarray(images), np.asarray(labels)
     checks.refuse(images, labels, norm, eps, batch_size)
+    eps, seed = float(eps), int(seed)  # NumPy's and JAX's scalars are as good
     images, labels = images.astype(np.float32), labels.astype(np.int32)
     logits_fn, search_fn = _hashable(logits_fn), search_fn and _hashable(search_fn)
     placement = Placement(variables, batch_size)

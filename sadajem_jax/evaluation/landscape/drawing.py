@@ -93,7 +93,8 @@ def _cells(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _levels(values: np.ndarray) -> np.ndarray:
     """Of the contours, closer together where the values are: the rims are steep."""
-    return np.unique(np.quantile(values, np.linspace(0, 1, LEVELS)))
+    found = np.unique(np.quantile(values, np.linspace(0, 1, LEVELS)))
+    return found if len(found) > 1 else found[0] + np.array([-0.5, 0.5])  # where all are one
 
 
 def _name_axes(panels: list[Any]) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.progress import Advance
 from sadajem_jax.evaluation.asked import Asked
 from sadajem_jax.evaluation.landscape import drawing
 from sadajem_jax.evaluation.landscape.ground import Ground
 from sadajem_jax.evaluation.landscape.lines import Lines, lines
-from sadajem_jax.evaluation.landscape.plane import plane
+from sadajem_jax.evaluation.landscape.plane import Plane, plane
 from sadajem_jax.evaluation.landscape.sharpness import Sharpness, passes_of, sharpness
 from sadajem_jax.evaluation.landscape.surface import QUANTITIES, Surface
 from sadajem_jax.evaluation.parts import Item, Piece
@@ -86,6 +87,7 @@ def _plane(ground: Ground) -> Piece:
             )
             for name, surface in ground.surfaces.items()
         }
+        _require_finite(found)
         yield drawing.contours(found, ground.of)
         yield drawing.surfaces(found, ground.of)
 
@@ -96,6 +98,17 @@ def _plane(ground: Ground) -> Piece:
         checksum=ground.checksum,
         cost=lambda: ground.cost(forwards=wanted.grid**2),
     )
+
+
+def _require_finite(found: Mapping[str, Plane]) -> None:
+    """Raises UserError for a plane that reaches where the network leaves the numbers."""
+    for name, one in found.items():
+        for quantity in QUANTITIES:
+            if not np.isfinite(getattr(one, quantity)).all():
+                raise UserError(
+                    f"the {quantity} ({name}) is no finite number everywhere on the plane; make "
+                    "config.eval.landscape.span smaller"
+                )
 
 
 def _geometry(wanted: Any, *names: str) -> dict[str, Any]:
