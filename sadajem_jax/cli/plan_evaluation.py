@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import pathlib
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +16,11 @@ from sadajem_jax.data.loading import Images
 from sadajem_jax.data.specs import DatasetSpec, get_spec
 from sadajem_jax.evaluation import parts
 from sadajem_jax.evaluation.asked import Asked
-from sadajem_jax.evaluation.costs import HOUR, Cost, Speeds, total
+from sadajem_jax.evaluation.costs import Cost, Speeds
 from sadajem_jax.evaluation.options import Options
 from sadajem_jax.evaluation.parts import Piece
 from sadajem_jax.evaluation.passes import Passes
+from sadajem_jax.evaluation.predictions import HOUR, together
 from sadajem_jax.evaluation.robustness.purification import part as purification
 from sadajem_jax.evaluation.robustness.purification.presets import PRESETS
 from sadajem_jax.inference import build
@@ -49,16 +51,29 @@ def plan(settings: Settings, options: Options) -> None:
         flush=True,
     )
     print(ROW.format("", "TFLOP", "time", ""))
-    wanted = options.only or parts.NAMES
-    names = [name for name in parts.NAMES if name in wanted]
-    done = [
-        _say(piece, speeds, piece.part in options.only)
-        for name in names
-        for piece in parts.of(name)(asked)
-    ]
-    print(f"all that is done: {duration(speeds.seconds(total(filter(None, done))))}", flush=True)
+    names = [name for name in parts.NAMES if name in (options.only or parts.NAMES)]
+    done = [_say_part(list(parts.of(name)(asked)), name, speeds, options.only) for name in names]
+    print(f"all that is done: {duration(sum(done))}", flush=True)
     if "robustness" in names:
         _say_field_protocol(asked, speeds)
+
+
+def _say_part(pieces: list[Piece], name: str, speeds: Speeds, named: Sequence[str]) -> float:
+    """Prints a part's rows; its seconds if it would be done, else 0."""
+    for piece in pieces:
+        _say(piece, speeds)
+    cost = together(pieces)
+    seconds = speeds.seconds(cost)
+    left_out = seconds > HOUR and name not in named
+    if len(pieces) > 1 or left_out:
+        why = f"only with --config.eval.only={name}" if left_out else ""
+        _row(f"all of {name}", speeds, cost, why)
+    return 0.0 if left_out else seconds
+
+
+def _row(name: str, speeds: Speeds, cost: Cost, why: str = "") -> None:
+    tflop = f"{speeds.flop(cost) / 1e12:,.4g}"
+    print(ROW.format(name, tflop, duration(speeds.seconds(cost)), why), flush=True)
 
 
 def _say_field_protocol(asked: Asked, speeds: Speeds) -> None:
@@ -66,25 +81,18 @@ def _say_field_protocol(asked: Asked, speeds: Speeds) -> None:
     options = asked.options._replace(purification=PRESETS[FIELD])
     print(f"with --config.eval.purification.preset={FIELD}:")
     for piece in purification.pieces(asked._replace(options=options)):
-        _say(piece, speeds, is_named=True)
+        _say(piece, speeds)
 
 
-def _say(piece: Piece, speeds: Speeds, is_named: bool) -> Cost | None:
-    """Prints a piece's row; its cost if it would be done."""
+def _say(piece: Piece, speeds: Speeds) -> None:
+    """Prints a piece's row, or why it cannot be done."""
     if piece.cost is None:
         print(ROW.format(piece.name, "", "", "no time to speak of"), flush=True)
-        return None
+        return
     try:
-        cost = piece.cost()
+        _row(piece.name, speeds, piece.cost())
     except UserError as error:
         print(ROW.format(piece.name, "", "", f"not done: {error}"), flush=True)
-        return None
-    seconds = speeds.seconds(cost)
-    left_out = seconds > HOUR and not is_named
-    why = f"only with --config.eval.only={piece.part}" if left_out else ""
-    tflop = f"{speeds.flop(cost) / 1e12:,.4g}"
-    print(ROW.format(piece.name, tflop, duration(seconds), why), flush=True)
-    return None if left_out else cost
 
 
 def imagined(settings: Settings, options: Options) -> Asked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,8 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sadajem_jax.console.words import duration
 
-SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_LOOKS = 1.0
 
 Advance = Callable[[int, int], None]
 """Takes (how much of a pass is done, how much there is); what works needs to know no more."""
@@ -20,7 +22,8 @@ Advance = Callable[[int, int], None]
 class Progress:
     """Shows how far work is, pass by pass, and counts what was done.
 
-    An `Advance`. A pass ends where all of it is done; the next call then begins another.
+    An `Advance`. A pass ends where all of it is done; the next call then begins another. As a
+    context it also speaks while nothing is heard, as long as something compiles.
 
     Args:
       name: of the work.
@@ -44,6 +47,7 @@ class Progress:
         self._said = self._now = time.monotonic()
         self._first: tuple[float, int] | None = None  # after the first call all is compiled
         self._begun: tuple[float, int] | None = None  # the same of this pass
+        self._start, self._stands, self._over = self._now, "compiling", threading.Event()
 
     def __call__(self, done: int, total: int) -> None:
         """Takes how much of a pass is done, and how much there is."""
@@ -51,10 +55,11 @@ class Progress:
         self.count += done - self._done
         self._first = self._first or (self._now, self.count)
         self._begun = self._begun or (self._now, done)
+        self._stands = f"{done:,} of {total:,}"
         self._draw(done, total)
         if self._lines and self._bar.disable and self._now - self._said >= SECONDS_BETWEEN_LINES:
             self._said = self._now
-            print(f"{self.name}: {done:,} of {total:,}{self._outlook(done, total)}", flush=True)
+            print(f"{self.name}: {self._stands}{self._outlook(done, total)}", flush=True)
         is_over = done >= total
         self._done, self._begun = (0, None) if is_over else (done, self._begun)
 
@@ -87,10 +92,23 @@ class Progress:
 
     def close(self) -> None:
         """Clears the bar."""
+        self._over.set()
         self._bar.close()
 
     def __enter__(self) -> Progress:
+        if self._lines:
+            threading.Thread(target=self._speak, daemon=True).start()
         return self
+
+    def _speak(self) -> None:
+        """Says where work stands that has not been heard of; moves the clock of a bar."""
+        while not self._over.wait(SECONDS_BETWEEN_LOOKS):
+            now = time.monotonic()
+            if not self._bar.disable:
+                self._bar.refresh()
+            elif now - self._said >= SECONDS_BETWEEN_LINES:
+                self._said = now
+                print(f"{self.name}: {self._stands}, {duration(now - self._start)}", flush=True)
 
     def __exit__(self, *_: Any) -> None:
         self.close()

@@ -1,7 +1,4 @@
-"""What a piece of an evaluation takes: passes of the network, and from these hours on this device.
-
-A part above an hour is not begun unless it is asked for by name.
-"""
+"""What a piece of an evaluation takes: passes of the network, and their time on this device."""
 
 from __future__ import annotations
 
@@ -16,7 +13,6 @@ from sadajem_jax import backend
 from sadajem_jax.evaluation import flops, passes
 from sadajem_jax.wide_resnet import WideResNet
 
-HOUR = 3600.0
 TIMED_FLOP = 2e11  # of a batch that is timed on a CPU, where a large one takes long
 GRADIENT_FORWARDS = 2  # a forward, and the gradient of the input alone: see `training.flops`
 

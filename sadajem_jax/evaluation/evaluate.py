@@ -17,6 +17,7 @@ from sadajem_jax.evaluation.asked import Asked
 from sadajem_jax.evaluation.costs import Speeds
 from sadajem_jax.evaluation.options import read as of_section
 from sadajem_jax.evaluation.passes import Passes
+from sadajem_jax.evaluation.predictions import Allowance
 from sadajem_jax.evaluation.running import Runner, exit_status
 from sadajem_jax.inference import load
 from sadajem_jax.report import page
@@ -49,7 +50,8 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     print(f"evaluating the checkpoint {model.checkpoint} (step {model.step:,})", flush=True)
     batch_size = options.batch_size
     speeds = Speeds(model.network, model.variables, model.image_shape, batch_size)
-    runner = Runner(workdir, model, force=section.force, named=options.only, speeds=speeds)
+    allowance = Allowance(options.only, speeds)
+    runner = Runner(workdir, model, force=section.force, allowance=allowance)
     passes = Passes(
         model,
         lambda: loading.load(model.spec, "test", data_dir),

@@ -15,9 +15,9 @@ from sadajem_jax import __version__
 from sadajem_jax.console.errors import UserError, first_line
 from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
-from sadajem_jax.evaluation.costs import HOUR, Speeds
 from sadajem_jax.evaluation.hardware import hardware
 from sadajem_jax.evaluation.parts import Item, Piece, Size
+from sadajem_jax.evaluation.predictions import Allowance
 from sadajem_jax.inference.model import Model
 from sadajem_jax.workdir.figure import Figure
 from sadajem_jax.workdir.records import Records
@@ -62,8 +62,7 @@ class Runner:
       workdir: W, where the records are.
       model: what is evaluated.
       force: whether what was done before is done again.
-      named: parts that are done however long they take.
-      speeds: of this device.
+      allowance: which parts are begun.
     """
 
     def __init__(
@@ -72,11 +71,10 @@ class Runner:
         model: Model,
         *,
         force: bool,
-        named: Sequence[str],
-        speeds: Speeds,
+        allowance: Allowance,
     ) -> None:
         self._records, self._force = Records(workdir), force
-        self._named, self._speeds = named, speeds
+        self._allowance = allowance
         self._prefix = prefix_for(model.checkpoint)
         self._behind = {
             "checkpoint": model.checkpoint,
@@ -102,6 +100,9 @@ class Runner:
         if piece.name not in self._due:
             self._due[piece.name] = self._force or not self._was_done(piece)
         return self._due[piece.name]
+
+    def _due_of(self, part: str) -> list[Piece]:
+        return [piece for piece in self._pieces if piece.part == part and self.is_due(piece)]
 
     def _was_done(self, piece: Piece) -> bool:
         name = self._prefix + piece.name
@@ -147,7 +148,7 @@ class Runner:
         """Runs a piece into `found`: (what became of it, why it could not be done)."""
         try:
             found.checksum = piece.checksum()
-            self._refuse_long(piece)
+            self._allowance.refuse_long(piece.part, self._due_of(piece.part))
             found.take(piece.run(progress))
         except UserError as error:
             return Outcome.NOT_COMPUTED, str(error)
@@ -155,16 +156,6 @@ class Runner:
             logger.exception("%s failed", piece.name)
             return Outcome.FAILED, f"it failed: {first_line(error)}"
         return Outcome.THERE, None
-
-    def _refuse_long(self, piece: Piece) -> None:
-        """Raises UserError for what takes above an hour, unless its part was named."""
-        if piece.cost is None or piece.part in self._named:
-            return
-        seconds = self._speeds.seconds(piece.cost())
-        if seconds > HOUR:
-            raise UserError(
-                f"it takes about {duration(seconds)} here; --config.eval.only={piece.part} does it"
-            )
 
     def _record(self, piece: Piece, found: Found) -> dict[str, Any]:
         """What a piece was of, and what it said of itself."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 
 import pytest
 
+from sadajem_jax.console import progress as progress_module
 from sadajem_jax.console.progress import Progress
 
 
@@ -30,14 +32,14 @@ def test_images_of_all_passes_are_counted(
     assert capsys.readouterr().out == "ood/x: 10 of 10\n"
 
 
-def test_long_work_speaks_every_ten_seconds(
+def test_long_work_speaks_every_five_seconds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It says how far it is and what is left of this pass; short work says nothing."""
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     progress = Progress("sampling", unit="")
-    for seconds, done in ((1, 10), (10, 100), (15, 150), (31, 310)):
+    for seconds, done in ((1, 10), (10, 100), (14, 140), (31, 310)):
         now[0] = float(seconds)
         progress(done, 1000)
     lines = capsys.readouterr().out.splitlines()
@@ -45,6 +47,22 @@ def test_long_work_speaks_every_ten_seconds(
         "sampling: 100 of 1,000, 1 min 30 s left",
         "sampling: 310 of 1,000, 1 min 09 s left",
     ]
+
+
+def test_work_that_is_not_heard_of_still_speaks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While something compiles, or a step is long, a line says where it stands; none at the end."""
+    monkeypatch.setattr(progress_module, "SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(progress_module, "SECONDS_BETWEEN_LINES", 0.03)
+    with Progress("landscape") as progress:
+        time.sleep(0.2)
+        progress(1, 3)
+        time.sleep(0.2)
+    said = capsys.readouterr().out
+    assert "landscape: compiling, 0 s\n" in said and "landscape: 1 of 3, 0 s\n" in said
+    time.sleep(0.1)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_rate_of_another_pass_says_nothing_of_this_one(

@@ -27,6 +27,7 @@ from sadajem_jax.evaluation import accuracy, calibration, curves, ood, ood_sets,
 from sadajem_jax.evaluation.costs import Cost, Speeds
 from sadajem_jax.evaluation.parts import Piece
 from sadajem_jax.evaluation.passes import Passes
+from sadajem_jax.evaluation.predictions import Allowance
 from sadajem_jax.evaluation.running import Outcome, Runner
 from sadajem_jax.inference import scoring
 from sadajem_jax.inference.scoring import Outputs
@@ -191,22 +192,26 @@ def test_a_fault_in_one_part_does_not_stop_the_others(
 
 
 def test_what_takes_above_an_hour_is_done_only_if_named(fresh: pathlib.Path) -> None:
-    """A piece predicted above an hour is "not computed", with the hours; named, it is done."""
+    """A part predicted above an hour is "not computed", with the hours; named, it is done."""
     model = sadajem_jax.load(fresh)
     speeds = Speeds(model.network, model.variables, model.image_shape, 50)
     long = 2 * 3600 / speeds.seconds(Cost(gradients=1))
     piece = Piece(
         "attack/all", {}, lambda _: iter([("attack/x", 0.5)]), cost=lambda: Cost(gradients=long)
     )
+    quick, other = (Piece(name, {}, lambda _: iter([])) for name in ("attack/quick", "short"))
     outcomes = [
-        Runner(fresh, model, force=True, named=named, speeds=speeds).run([piece])[0]
+        Runner(fresh, model, force=True, allowance=Allowance(named, speeds)).run([piece, quick])[0]
         for named in ((), ("attack",))
     ]
     assert outcomes == [Outcome.NOT_COMPUTED, Outcome.THERE]
     assert read(fresh, "metrics.json")["attack/x"] == 0.5
-    Runner(fresh, model, force=True, named=(), speeds=speeds).run([piece])
-    why = read(fresh, "evaluation.json")["attack/all"]["not_computed"]
-    assert why == "it takes about 2 h 00 min here; --config.eval.only=attack does it"
+    Runner(fresh, model, force=True, allowance=Allowance((), speeds)).run([piece, quick, other])
+    pieces = read(fresh, "evaluation.json")
+    for name in ("attack/all", "attack/quick"):  # one part
+        why = pieces[name]["not_computed"]
+        assert why == "attack takes about 2 h 00 min here; --config.eval.only=attack does it"
+    assert "not_computed" not in pieces["short"]
 
 
 def test_a_value_that_is_no_number_is_not_written(

@@ -22,7 +22,7 @@ def judged(path: pathlib.Path) -> Workdir:
     released = {f"samples/released/{name}": value for name, value in RELEASED.items()}
     against = SETTINGS | {"images": "buffer, most confident", "against": "training and test images"}
     made.piece("quality/inception/released", released, settings=against)
-    other = {"samples/a/W2/images": 500.0, "samples/a/W2/frechet": 1.25}
+    other = {"samples/a/by_W2/images": 500.0, "samples/a/by_W2/frechet": 1.25}
     settings = {"network": "W2", "images": "x/a.npz", "against": "y/b.npz"}
     return made.piece("quality/W2/a/against_b", other, settings=settings)
 

@@ -101,10 +101,19 @@ class Campaign:
     @property
     def warnings(self) -> list[str]:
         """Sentences about what was noticed on the way."""
-        over = [MISCLASSIFIED, Name.APGD_CE.text]
+        name, over = self._judging_gradients, [MISCLASSIFIED]
+        if name == Name.APGD_T:
+            over.append(Name.APGD_CE.text)  # before it
         attacked = np.sum(~np.isin(self.ledger.verdicts, over)).item()
         zero = self.ledger.zero_gradient.sum().item()
-        return [*checks.about_gradients(zero, attacked), *checks.about_square(self.standing)]
+        gradients = checks.about_gradients(name.text, zero, attacked)
+        return [*gradients, *checks.about_square(self.standing)]
+
+    @property
+    def _judging_gradients(self) -> Name:
+        """The attack at whose start gradients of zero are counted: with few classes the first."""
+        few = self._ranked.shape[1] < checks.FEWEST_FOR_DLR
+        return Name.APGD_CE if few else Name.APGD_T
 
     def _pass(self, text: str, name: Name, rank: int, runner: Runner) -> None:
         """Attacks what stands once, but for what an earlier call has tried."""
@@ -116,7 +125,7 @@ class Campaign:
         for portion in runner.portions(index):
             candidates, state = runner(self._rows(portion, rank, keys), heard)
             self._judge(name, portion, candidates)
-            if name == Name.APGD_T and runner.attack.suspects:
+            if name == self._judging_gradients and runner.attack.suspects:
                 ledger.zero_gradient[portion] |= np.asarray(runner.attack.suspects(state))
             ledger.tried[portion] = True
             self._save.write(ledger, at_least_after=SAVE_SECONDS)

@@ -5,8 +5,10 @@ The warnings are those of the released code (fra31/auto-attack, checks and flags
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import jax
 import numpy as np
 
 from sadajem_jax.evaluation.autoattack.projections import NORMS
@@ -26,6 +28,11 @@ def refuse(images: np.ndarray, labels: np.ndarray, norm: str, eps: float, batch_
         raise Refused(f"norm must be one of {', '.join(NORMS)}, found {norm!r}")
     if not 0 < eps < np.inf:
         raise Refused(f"eps must be above 0 and finite, found {eps}")
+    if images.ndim == 4 and eps > (most := _diameter(norm, images.shape[1:])):
+        raise Refused(
+            f"eps must be at most {most:g}, the whole box of [0, 1] in {norm}, found {eps:g}; sizes"
+            f" in units of 1/255 are to be divided: {eps:g}/255 = {eps / 255:.4g}"
+        )
     if batch_size < 1:
         raise Refused(f"batch_size must be at least 1, found {batch_size}")
     if images.ndim != 4 or not images.size:
@@ -37,6 +44,20 @@ def refuse(images: np.ndarray, labels: np.ndarray, norm: str, eps: float, batch_
     if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         found = f"{labels.dtype} {labels.shape}"
         raise Refused(f"labels must be integers [{len(images)}], one an image, found {found}")
+
+
+def _diameter(norm: str, shape: tuple[int, ...]) -> float:
+    return 1.0 if norm == "l_inf" else float(np.sqrt(np.prod(shape)))
+
+
+def refuse_network(function: Callable[..., Any], variables: Any, images: np.ndarray) -> None:
+    """Raises Refused for a function that does not give [B, C] logits; nothing is computed."""
+    rows = jax.ShapeDtypeStruct((2, *images.shape[1:]), np.float32)
+    found = jax.eval_shape(function, variables, rows)
+    shape = getattr(found, "shape", None)
+    if shape is None or len(shape) != 2 or shape[0] != 2 or shape[1] < 2:
+        said = type(found).__name__ if shape is None else f"{list(shape)} for two images"
+        raise Refused(f"logits_fn must give [B, C], C at least 2, found {said}")
 
 
 def refuse_logits(logits: np.ndarray, labels: np.ndarray) -> None:
@@ -84,13 +105,13 @@ def about_model(logits: np.ndarray, again: np.ndarray) -> list[str]:
     return found
 
 
-def about_gradients(zero: int, attacked: int) -> list[str]:
-    """A warning where images had a gradient of zero at the start of targeted APGD."""
+def about_gradients(attack: str, zero: int, attacked: int) -> list[str]:
+    """A warning where images had a gradient of zero at the start of an attack."""
     if not zero:
         return []
     return [
-        f"{zero} of {attacked} images had a gradient of zero at the start of targeted APGD: attacks"
-        " by gradients are unreliable here."
+        f"{zero} of {attacked} images had a gradient of zero at the start of {attack}: attacks by"
+        " gradients are unreliable here."
     ]
 
 

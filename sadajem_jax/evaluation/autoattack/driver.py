@@ -102,6 +102,7 @@ def run(
     eps, seed = float(eps), int(seed)  # NumPy's and JAX's scalars are as good
     images, labels = images.astype(np.float32), labels.astype(np.int32)
     logits_fn, search_fn = _hashable(logits_fn), search_fn and _hashable(search_fn)
+    checks.refuse_network(logits_fn, variables, images)
     placement = Placement(variables, batch_size)
     predictor = Predictor(logits_fn, placement, norm)
     logits = predictor.logits(images)

@@ -19,7 +19,7 @@ class Network:
     """A network by name.
 
     Args:
-      label: in the names of numbers; Inception's are named after nothing.
+      label: in the names of pieces.
       identify: () -> what its features depend on, found without loading it where that can be.
       read: () -> the extractor.
       note: what to know of it.
@@ -51,6 +51,13 @@ class Network:
     def is_inception(self) -> bool:
         """Whether its distance is called FID."""
         return self.label == inception.NAME
+
+    @property
+    def word(self) -> str:
+        """In the names of numbers: a run may be called as a set is, and the two must not meet."""
+        if self.is_inception:
+            return ""
+        return self.label if self.label == efficientnet.NAME else f"by_{self.label}"
 
 
 def of_inception(path: str, batch_size: int) -> Network:

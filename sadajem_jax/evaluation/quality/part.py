@@ -115,8 +115,8 @@ class Case(NamedTuple):
 
     def prefix(self) -> str:
         """Of the names of its numbers."""
-        network = "" if self.network.is_inception else self.network.label
-        return "/".join(filter(None, ("samples", self.source.label, network, self.real.label)))
+        words = ("samples", self.source.label, self.network.word, self.real.label)
+        return "/".join(filter(None, words))
 
     def settings(self) -> dict[str, Any]:
         """What its numbers depend on; weights and images by their content, see `checksum`."""

@@ -87,6 +87,7 @@ def _autoattack(asked: Asked, ball: Standard) -> Piece:
 
     def run(progress: Advance) -> Iterator[Item]:
         test, kept, search_fn = _attacked(asked), _unfinished(asked, ball), _search_fn(asked)
+        continued = kept.exists()
         with _refusals():
             result = autoattack.run(
                 of_unit(asked.logits_fn),
@@ -103,6 +104,8 @@ def _autoattack(asked: Asked, ball: Standard) -> Piece:
             )
         yield from _said(asked, len(test.labels))
         yield from result.warnings
+        if continued:
+            yield "It went on from where an evaluation was stopped; its seconds are those since."
         yield f"{name}/clean_accuracy", result.clean_accuracy
         yield from ((f"{name}/after_{key}", share) for key, share in result.standing.items())
         yield f"{name}/accuracy", result.robust_accuracy

@@ -125,6 +125,9 @@ def sweep(
       ValueError: for images, labels, budgets or logits that do not fit, in one line.
     """
     x, clean, labels = _checked(images, labels, budgets, norm, batch_size)
+    checks.refuse_network(of_unit(logits_fn), variables, clean)
+    if num_steps < 0:
+        raise checks.Refused(f"num_steps must be at least 0, found {num_steps}")
     placement = Placement(variables, batch_size)
     predictor = Predictor(of_unit(logits_fn), placement, norm)
     logits = predictor.logits(clean)

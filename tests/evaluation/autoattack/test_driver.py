@@ -18,6 +18,7 @@ import pytest
 from sadajem_jax import backend
 from sadajem_jax.evaluation import autoattack
 from sadajem_jax.evaluation.autoattack import driver
+from sadajem_jax.evaluation.autoattack import square as square_attack
 from sadajem_jax.evaluation.autoattack.attack import Attack
 from sadajem_jax.evaluation.autoattack.batches import Placement, Runner
 from sadajem_jax.evaluation.autoattack.campaign import MISCLASSIFIED, STANDS, Name
@@ -444,8 +445,23 @@ def test_zero_gradients_are_noticed() -> None:
     labels = np.asarray(jnp.argmax(stairs(variables, jnp.asarray(images)), axis=1))
     result = autoattack.run(stairs, variables, images, labels, norm="l_inf", eps=0.13, batch_size=6)
     zero, square = result.warnings
-    assert "gradient of zero" in zero and "Square Attack broke" in square
+    assert "gradient of zero at the start of apgd-t" in zero and "Square Attack broke" in square
     assert "square" in result.verdicts
+
+
+def test_zero_gradients_of_few_classes_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without targeted DLR, they are counted at the start of the first attack."""
+
+    def flat(variables: Any, images: jax.Array) -> jax.Array:
+        return jnp.zeros((len(images), 3)).at[:, 0].set(1.0) + 0 * images.sum()
+
+    monkeypatch.setattr(square_attack, "QUERIES", 2)
+    images = np.full((2, 2, 2, 1), 0.5, np.float32)
+    result = autoattack.run(
+        flat, None, images, np.zeros(2, int), norm="l_inf", eps=0.1, batch_size=2
+    )
+    (zero,) = [warning for warning in result.warnings if "gradient of zero" in warning]
+    assert zero.startswith("2 of 2 images") and "apgd-ce" in zero
 
 
 # ---- refusals
@@ -468,7 +484,11 @@ def test_zero_gradients_are_noticed() -> None:
         ({"norm": "l_1"}, "norm must be one of l_inf, l_2, found 'l_1'"),
         ({"eps": 0}, "eps must be above 0 and finite, found 0"),
         ({"eps": float("nan")}, "eps must be above 0 and finite, found nan"),
+        ({"eps": 8}, r"eps must be at most 1, .* found 8; .* 8/255 = 0.03137"),
+        ({"eps": 128, "norm": "l_2"}, "eps must be at most .* in l_2, found 128"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"logits_fn": lambda v, x: by_value(v, x).sum()}, r"found \[\] for two images"),
+        ({"logits_fn": lambda v, x: by_value(v, x)[:1]}, r"found \[1, 10\] for two images"),
         ({"logits_fn": lambda v, x: by_value(v, x)[:, :1]}, "C at least 2"),
         ({"logits_fn": lambda v, x: by_value(v, x) * jnp.inf}, "logits must be finite"),
     ],

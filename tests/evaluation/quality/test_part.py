@@ -75,10 +75,10 @@ def test_each_set_before_each_network_is_a_piece(
     network = classifier.extractor(other.network, other.variables, batch_size=part.CPU_BATCH)
     expected = judge(model.buffer, network, model.training_images.images)
     found = read(home, "metrics.json")
-    for name, value in protocols.plain(expected, "samples/W2"):
+    for name, value in protocols.plain(expected, "samples/by_W2"):
         assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-9), name
-    assert found["samples/fresh/W2/images"] == FRESH
-    assert found["samples/fresh/W2/frechet"] > 0
+    assert found["samples/fresh/by_W2/images"] == FRESH
+    assert found["samples/fresh/by_W2/frechet"] > 0
     for name in ("quality_W2", "quality_W2_fresh"):
         assert (home / "run" / "figures" / f"{name}.png").exists()
     (kept,) = (home / "cache").glob("W2-*.npz")
@@ -137,8 +137,8 @@ def test_a_file_is_known_by_its_content(
         evaluate(home, **asked)
     said = capsys.readouterr().out
     assert said.count("quality/W2/a/against_some: done before") == 1
-    assert said.count("quality/W2/a/against_some: samples/a/W2/against_some/images") == 2
-    assert read(home, "metrics.json")["samples/a/W2/against_some/frechet"] > 0
+    assert said.count("quality/W2/a/against_some: samples/a/by_W2/against_some/images") == 2
+    assert read(home, "metrics.json")["samples/a/by_W2/against_some/frechet"] > 0
 
 
 def fake_weights(home: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Extractor:

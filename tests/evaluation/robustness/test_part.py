@@ -18,6 +18,7 @@ from sadajem_jax.evaluation.asked import Asked
 from sadajem_jax.evaluation.autoattack import campaign, fab, square
 from sadajem_jax.evaluation.options import read
 from sadajem_jax.evaluation.passes import Passes
+from sadajem_jax.evaluation.predictions import Allowance
 from sadajem_jax.evaluation.robustness import part, protocols
 from sadajem_jax.evaluation.running import Outcome, Runner
 from sadajem_jax.workdir import records
@@ -70,7 +71,8 @@ class Evaluated(NamedTuple):
 def evaluate(asked: Asked, *, force: bool = False) -> Evaluated:
     """Runs the part as --mode=eval does."""
     speeds: Any = None  # asked by no part that was named
-    runner = Runner(asked.workdir, asked.model, force=force, named=["robustness"], speeds=speeds)
+    allowance = Allowance(["robustness"], speeds)
+    runner = Runner(asked.workdir, asked.model, force=force, allowance=allowance)
     outcomes = runner.run(list(part.pieces(asked)))
     metrics = records.read_json(asked.workdir / "metrics.json")
     return Evaluated(outcomes, metrics, records.read_pieces(asked.workdir), asked.workdir)

@@ -284,6 +284,7 @@ def test_zero_gradients_are_counted() -> None:
         ({"budgets": [Budget(0.2, 0.1), Budget(0.1, 0.1)]}, ValueError, "eps must grow"),
         ({"budgets": []}, ValueError, "eps must grow"),
         ({"budgets": [Budget(0.0, 0.1)]}, ValueError, "eps must be above 0"),
+        ({"num_steps": -1}, ValueError, "num_steps must be at least 0"),
     ],
 )
 def test_what_cannot_be_attacked_is_refused_in_one_line(
