@@ -20,7 +20,7 @@ DIGITS = "--config=configs/digits.py"
 TABLE: list[tuple[list[str], list[str]]] = [
     ([], ["--config=FILE", "configs/cifar10.py", "configs/digits.py"]),
     (["--config=configs/cifar11.py"], ["configs/cifar11.py", "did you mean configs/cifar10.py"]),
-    (["--config=configs/digits.py:jemm"], ["no variant 'jemm'"]),
+    (["--config=configs/digits.py:jemm"], ["no system 'jemm'"]),
     (["--config={file}"], ["get_config"]),
     (["--config="], ["--config=FILE"]),
     ([DIGITS, "extra"], ["stray argument 'extra'"]),
