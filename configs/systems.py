@@ -122,10 +122,12 @@ def igebm(config: ConfigDict) -> None:
     buffer slot's for good and not kept beside the image; warm-up, a constant rate, 200 epochs of
     the p(x) stream, no labelled term (its batch is looked at alone).
     """
-    _adam(config)
     _no_norm(config)
-    config.train.learning_rate = 3e-4
+    config.sam.rho = 0.0
+    config.train.optimizer = "adam"
     config.train.beta1 = 0.0
+    config.train.learning_rate = 3e-4
+    config.train.weight_decay = 0.0
     config.train.schedule = "constant"
     config.train.batch_size_px = 128
     config.train.epoch_of = "px"
