@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax
 
 if TYPE_CHECKING:
-    from sadajem_jax.train_step import Batch
+    from sadajem_jax.step_inputs import Batch
 
 Network = Callable[[jax.Array], jax.Array]
 """x [M, H, W, channels] -> logits [M, C], in training mode, at the parameters before the step."""

@@ -17,8 +17,8 @@ from sadajem_jax.data.loading import Images
 from sadajem_jax.inference import build as described
 from sadajem_jax.informative_init import Starts
 from sadajem_jax.randomness import Purpose, row_keys, run_key, step_key
+from sadajem_jax.step_inputs import Dataset
 from sadajem_jax.train_state import TrainState
-from sadajem_jax.train_step import Dataset
 from sadajem_jax.training import schedule
 from sadajem_jax.training.feed import Feeder, Stream
 from sadajem_jax.training.recipes import Recipe

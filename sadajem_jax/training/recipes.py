@@ -19,7 +19,7 @@ from sadajem_jax.data.specs import DatasetSpec, get_spec
 from sadajem_jax.further_terms import TERMS
 from sadajem_jax.inference import build
 from sadajem_jax.sharpness_aware import sam
-from sadajem_jax.train_step import StepConfig
+from sadajem_jax.step_inputs import StepConfig
 from sadajem_jax.training import schedule
 from sadajem_jax.wide_resnet import WideResNet
 from sadajem_jax.workdir import settings as run_settings
