@@ -102,7 +102,7 @@ def test_bytes_become_floats_from_minus_one_to_one(compiled: bool) -> None:
 
 
 def test_noise_is_normal_and_each_row_s_own() -> None:
-    """With noise alone the floats are the images plus N(0, std^2), not clipped, rows independent."""
+    """Noise alone gives the images plus N(0, std^2), not clipped, each row its own."""
     images = jnp.broadcast_to(jnp.full(IMAGE.shape, 255, jnp.uint8), (200, *IMAGE.shape))
     keys = jax.random.split(jax.random.key(1), 200)
     x = augment.augmented(keys, images, augment.Augmentation(noise_std=0.03))
@@ -128,7 +128,7 @@ def test_dequantised_bytes_lie_in_their_256th_part() -> None:
 
 
 def test_plain_images_draw_nothing() -> None:
-    """Without keys an image is its bytes as floats, and an augmentation of nothing is not random."""
+    """Without keys an image is its bytes as floats; an augmentation of nothing is not random."""
     images = jnp.asarray(IMAGE[None])
     plain = augment.Augmentation()
     np.testing.assert_array_equal(augment.augmented(None, images, plain), augment.to_float(images))

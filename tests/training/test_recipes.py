@@ -40,7 +40,7 @@ def trained(config: ml_collections.ConfigDict, rate: float) -> np.ndarray:
 
 @pytest.mark.parametrize(("beta1", "beta2"), [(0.9, 0.999), (0.0, 0.999), (0.5, 0.9)])
 def test_adam_is_kingma_and_ba_s(beta1: float, beta2: float) -> None:
-    """Two steps of Adam with these betas, the decay in the gradient, are its Algorithm 1 by hand."""
+    """Two steps of Adam, the decay in the gradient, are its Algorithm 1 by hand, at any betas."""
     rate, decay = 0.1, 0.01
     betas = {"train__beta1": beta1, "train__beta2": beta2}
     config = made(train__optimizer="adam", train__weight_decay=decay, sam__rho=0.0, **betas)
