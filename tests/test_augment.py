@@ -105,15 +105,15 @@ def test_noise_is_normal_and_each_row_s_own() -> None:
     """Noise alone gives the images plus N(0, std^2), not clipped, each row its own."""
     images = jnp.broadcast_to(jnp.full(IMAGE.shape, 255, jnp.uint8), (200, *IMAGE.shape))
     keys = jax.random.split(jax.random.key(1), 200)
-    x = augment.augmented(keys, images, augment.Augmentation(noise_std=0.03))
+    run = jax.jit(lambda k: augment.augmented(k, images, augment.Augmentation(noise_std=0.03)))
+    x = run(keys)
     noise = np.asarray(x, np.float64) - 1
     assert abs(noise.mean()) < 5 * 0.03 / np.sqrt(noise.size)
     assert abs(noise.std() / 0.03 - 1) < 5 / np.sqrt(2 * noise.size)
     assert (np.asarray(x) > 1).mean() > 0.4  # white goes beyond the range
     rows = noise.reshape(200, -1)
     assert len(np.unique(rows, axis=0)) == 200
-    alone = augment.augmented(keys[7:8], images[:1], augment.Augmentation(noise_std=0.03))
-    np.testing.assert_allclose(alone[0], x[7], atol=1e-7)
+    np.testing.assert_array_equal(run(keys[::-1]), x[::-1])
 
 
 def test_dequantised_bytes_lie_in_their_256th_part() -> None:

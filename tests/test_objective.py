@@ -122,8 +122,8 @@ def test_with_classes_the_energies_are_those_of_the_classes(logits: Passes) -> N
     labels = Passes(of_data, of_chains, LABELS)
     loss, terms = objective.joint_loss(logits, labels, weights)
     rows = np.arange(4)
-    plus = -np.float64(logits.data)[rows, np.asarray(of_data)]
-    minus = -np.float64(logits.negatives)[rows, np.asarray(of_chains)]
+    plus = -np.asarray(logits.data, np.float64)[rows, np.asarray(of_data)]
+    minus = -np.asarray(logits.negatives, np.float64)[rows, np.asarray(of_chains)]
     expected = plus.mean() - minus.mean() + (plus**2).mean() + (minus**2).mean()
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     np.testing.assert_allclose(terms.log_density_data, -plus.mean(), rtol=1e-6)

@@ -32,9 +32,10 @@ def weights() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def convolution(x: jax.Array) -> jax.Array:
     """The first layer, linear but for its bias."""
-    kernel, bias, _ = weights()
+    weight, bias, _ = weights()
     layout = ("NHWC", "HWIO", "NHWC")
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=layout) + bias
+    kernel, strides = jnp.asarray(weight), (1, 1)
+    return jax.lax.conv_general_dilated(x, kernel, strides, "SAME", dimension_numbers=layout) + bias
 
 
 def rectified(x: jax.Array) -> jax.Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -73,7 +75,11 @@ def test_other_names_are_refused() -> None:
 
 def test_milestones_and_decay_are_the_run_s_own() -> None:
     """JEM++'s x0.2 at epochs 50, 100, 125 of 150, JEM's x0.3 at 160 and 180 of 200, to the step."""
-    of_jempp = {"train.schedule": "steps", "train.learning_rate": 0.1, "train.decay": 0.2}
+    of_jempp: dict[str, Any] = {
+        "train.schedule": "steps",
+        "train.learning_rate": 0.1,
+        "train.decay": 0.2,
+    }
     of_jem = of_jempp | {"train.learning_rate": 1e-4, "train.decay": 0.3}
     for settings, shares, epochs, total in (
         (of_jempp, "1/3,2/3,5/6", (50, 100, 125), 150),
