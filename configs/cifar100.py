@@ -7,7 +7,7 @@ The paper reports 76.4% accuracy, IS 10.95 and FID 15.1 for K = 10. Not run in f
 
 import ml_collections
 
-from configs import cifar10
+from configs import cifar10, systems
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -20,3 +20,6 @@ def get_config() -> ml_collections.ConfigDict:
         "svhn_cropped,cifar100_interpolated,cifar10,celeb_a,uniform_noise,gaussian_noise"
     )
     return config
+
+
+VARIANTS = systems.variants(get_config)

@@ -7,7 +7,7 @@
 
 import ml_collections
 
-from configs import cifar10
+from configs import cifar10, systems
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -20,8 +20,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.width = 2
     config.buffer.size = 1000
     config.train.num_steps = 500
-    config.train.batch_size_px = 32
-    config.train.batch_size_label = 64
     config.checkpoint.every_steps = 250
     config.log.samples_every_steps = 250
     config.eval.ood = "photographs,inverted_digits,uniform_noise,gaussian_noise"
@@ -34,4 +32,16 @@ def get_config() -> ml_collections.ConfigDict:
     config.eval.landscape.eigenvalues = 2
     config.eval.landscape.lanczos_steps = 6
     config.eval.landscape.trace_probes = 4
+    keep_small(config)
     return config
+
+
+def keep_small(config: ml_collections.ConfigDict) -> None:
+    """Sizes that a system changes on CIFAR-10 and that stay small here, whatever the system."""
+    config.train.batch_size_px = 32
+    config.train.batch_size_label = 64
+    config.data.val_size = 0  # of 1,500 images there are none to spare
+    config.eval.every_epochs = 0
+
+
+VARIANTS = systems.variants(get_config, keep_small)

@@ -7,7 +7,7 @@ The released code mirrors no house numbers; the paper has no table for them. Not
 
 import ml_collections
 
-from configs import cifar10
+from configs import cifar10, systems
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -17,3 +17,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.flip = False  # a mirrored house number is another, or none
     config.eval.ood = "cifar10,cifar100,celeb_a,uniform_noise,gaussian_noise"
     return config
+
+
+VARIANTS = systems.variants(get_config)

@@ -33,11 +33,19 @@ def forward(network: nn.Module, variables: Any, x: jax.Array) -> tuple[jax.Array
     return logits, sown.get(MOMENTS, {})
 
 
-def fold_statistics(batch_stats: Any, data: Any, chain: Any, negatives: Any, label: Any) -> Any:
+def frozen_forward(network: nn.Module, variables: Any, x: jax.Array) -> tuple[jax.Array, Any]:
+    """An evaluation-mode forward, as `forward`: it normalises by what runs, and has no moments."""
+    return jnp.asarray(network.apply(variables, x)), {}
+
+
+def fold_statistics(
+    batch_stats: Any, data: Any, chain: Any, negatives: Any, label: Any, further: Any = ()
+) -> Any:
     """Running statistics after the forwards of a first pass, in the released order.
 
     data, chain 1..K, negatives, labelled: each moves them by new = 0.1 old + 0.9 batch, so 90% of
-    the result is the labelled batch's.
+    the result is the labelled batch's. A forward that was not made, or in evaluation mode, has an
+    empty tree for its moments and moves nothing.
 
     Args:
       batch_stats: the running statistics before.
@@ -45,13 +53,14 @@ def fold_statistics(batch_stats: Any, data: Any, chain: Any, negatives: Any, lab
       chain: moments of the chain's forwards, each leaf with a leading axis K.
       negatives: moments of the negative samples' forward.
       label: moments of the labelled batch's forward.
+      further: moments of other forwards, one tree each; they come before the labelled batch's.
 
     Returns:
       The running statistics after.
     """
 
-    def fold(old: jax.Array, d: jax.Array, c: jax.Array, n: jax.Array, y: jax.Array) -> jax.Array:
-        moments = jnp.concatenate([d[None], c, n[None], y[None]])
+    def fold(old: jax.Array, *given: jax.Array) -> jax.Array:
+        moments = jnp.concatenate([m if m.ndim > old.ndim else m[None] for m in given])
         age = jnp.arange(len(moments))[::-1].astype(old.dtype)
         weights = (1 - STATISTICS_MOMENTUM) * STATISTICS_MOMENTUM**age
         kept = STATISTICS_MOMENTUM ** len(moments)
@@ -59,7 +68,8 @@ def fold_statistics(batch_stats: Any, data: Any, chain: Any, negatives: Any, lab
             weights, moments.astype(old.dtype), 1, precision="highest"
         )
 
-    return jax.tree.map(fold, batch_stats, data, chain, negatives, label)
+    in_order = (data, chain, negatives, *further, label)
+    return jax.tree.map(fold, batch_stats, *(tree for tree in in_order if jax.tree.leaves(tree)))
 
 
 class BatchNorm(nn.Module):

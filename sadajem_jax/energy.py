@@ -30,6 +30,14 @@ def joint_log_density(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
 
 
+def log_density_of(logits: jax.Array, labels: jax.Array | None) -> jax.Array:
+    """Unnormalised log p(x), or log p(x | y) = f(x)[y] where labels [...] say the class.
+
+    A class has its own constant, log Z_y, which no gradient of x or of the parameters needs.
+    """
+    return log_density(logits) if labels is None else joint_log_density(logits, labels)
+
+
 def energy(logits: jax.Array) -> jax.Array:
     """E(x) = -logsumexp_y f(x)[y]: [..., C] logits -> [...]."""
     return -log_density(logits)

@@ -22,6 +22,8 @@ class Purpose(enum.IntEnum):
     FRESH = 4
     NOISE = 5
     AUGMENT = 6
+    AUGMENT_PX = 7
+    FURTHER = 8
 
 
 def run_key(seed: int, restarts: int = 0) -> jax.Array:

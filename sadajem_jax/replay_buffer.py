@@ -42,6 +42,15 @@ def draw_slots(key: jax.Array, *, size: int, num_shards: int, batch_size: int) -
     return jax.vmap(draw)(strata).reshape(batch_size).astype(jnp.int32)
 
 
+def classes(slots: jax.Array, num_classes: int) -> jax.Array:
+    """The class of each slot's chain, where chains have one: slots [B] -> [B] int, in turns.
+
+    IGEBM keeps a label beside every image; here a slot has its class for good, so nothing is kept,
+    and each class has its share of the buffer. `Starts.fill` fills it in the same turns.
+    """
+    return slots % num_classes
+
+
 def reinitialised(keys: jax.Array, reinit_prob: float) -> jax.Array:
     """Which rows start anew: [B] keys of (step, global row) -> [B] bool."""
     return jax.vmap(lambda key: jax.random.bernoulli(key, reinit_prob))(keys)

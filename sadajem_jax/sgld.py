@@ -25,12 +25,15 @@ class Langevin(NamedTuple):
       grad_clip: the score is clipped to [-grad_clip, grad_clip] value by value (JEM++'s proximal
         clip); infinity leaves it alone.
       bounds: (low, high) of the images; infinities leave them alone.
+      noise_first: whether the noise comes before the gradient, which is then taken at the noised
+        image (IGEBM), and not after it.
     """
 
     step_size: float = 1.0
     noise_std: float = 0.0
     grad_clip: float = 1.0
     bounds: tuple[float, float] = (-1.0, 1.0)
+    noise_first: bool = False
 
 
 class SgldInfo(NamedTuple):
@@ -42,8 +45,8 @@ class SgldInfo(NamedTuple):
       aux: what the log-density function returned, stacked to [K, ...].
     """
 
-    log_density: jax.Array
-    score_norm: jax.Array
+    log_density: Any
+    score_norm: Any
     aux: Any
 
 
@@ -73,7 +76,8 @@ def step(
     """One Langevin step (Algorithm 1, line 5).
 
     x' = clip(x + alpha clip(d log p / dx, -c, c) + sigma N(0, I), low, high). Eq. 3 prints
-    alpha N for the noise; the released code, and we, have sigma apart.
+    alpha N for the noise; the released code, and we, have sigma apart. With `noise_first`, as in
+    IGEBM (Du and Mordatch 2019), x + sigma N(0, I) stands for x on the right.
 
     Args:
       keys: [B] one key a row, so that a row's noise does not depend on where it is computed.
@@ -84,13 +88,21 @@ def step(
     Returns:
       (x' [B, ...], info of this step, without the leading K).
     """
+    if kernel.noise_first:
+        x = _noised(keys, x, kernel.noise_std)
     gradient, (value, aux) = score(log_density, x)
     norm = jnp.sqrt(jnp.sum(jnp.square(gradient), axis=tuple(range(1, x.ndim))))
     x = x + kernel.step_size * jnp.clip(gradient, -kernel.grad_clip, kernel.grad_clip)
-    if kernel.noise_std > 0:
-        noise = jax.vmap(lambda key: jax.random.normal(key, x.shape[1:], x.dtype))(keys)
-        x = x + kernel.noise_std * noise
+    if not kernel.noise_first:
+        x = _noised(keys, x, kernel.noise_std)
     return jnp.clip(x, *kernel.bounds), SgldInfo(value, norm, aux)
+
+
+def _noised(keys: jax.Array, x: jax.Array, noise_std: float) -> jax.Array:
+    if noise_std == 0:
+        return x
+    noise = jax.vmap(lambda key: jax.random.normal(key, x.shape[1:], x.dtype))(keys)
+    return x + noise_std * noise
 
 
 def sample(

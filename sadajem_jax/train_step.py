@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sadajem_jax import augment, energy, micro_batches, objective, replay_buffer, sgld
-from sadajem_jax.batch_norm import fold_statistics, forward
+from sadajem_jax import energy, micro_batches, objective, replay_buffer, sgld
+from sadajem_jax.batch_norm import fold_statistics, forward, frozen_forward
+from sadajem_jax.further_terms import Drawn, Term
 from sadajem_jax.objective import Passes
-from sadajem_jax.randomness import Purpose, row_keys, step_key
+from sadajem_jax.step_inputs import Batch, Dataset, Feed, StepConfig, assemble
 from sadajem_jax.train_state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -36,6 +37,8 @@ def train_step(
     """Draws, samples, updates, and puts the negative samples back to their slots."""
     batch, slots = assemble(state, feed, data, key, config)
     state, x_neg, metrics = update(state, batch, model=model, tx=tx, config=config)
+    if slots is None:
+        return state, metrics
     return state.replace(buffer=replay_buffer.write(state.buffer, slots, x_neg)), metrics
 
 
@@ -46,18 +49,19 @@ def update(
     model: nn.Module,
     tx: optax.GradientTransformationExtraArgs,
     config: StepConfig,
-) -> tuple[TrainState, jax.Array, Metrics]:
+) -> tuple[TrainState, Any, Metrics]:
     """One update of parameters, statistics and optimizer; the buffer is left to `train_step`.
 
     Both passes see the same negative samples; the second moves no running statistics.
 
     Returns:
-      (state, x_neg [B, H, W, channels], metrics: name -> scalar).
+      (state, x_neg [B, H, W, channels] or None without a p(x) term, metrics: name -> scalar).
     """
     x_neg, info = negative_samples(model, state.variables, batch, config)
-    first = first_pass(model, state, batch, x_neg, config)
-    data, negatives, labelled = first.moments
-    batch_stats = fold_statistics(state.batch_stats, data, info.aux, negatives, labelled)
+    drawn = further_images(model, state.variables, batch, config)
+    first = first_pass(model, state, batch, x_neg, config, drawn)
+    data, negatives, labelled, further = first.moments
+    batch_stats = fold_statistics(state.batch_stats, data, info.aux, negatives, labelled, further)
     grads, gradient = first.grads, first.gradient
     updates, opt_state = tx.update(grads, state.opt_state, state.params, grad_fn=gradient)
     params = optax.apply_updates(state.params, updates)
@@ -71,121 +75,50 @@ def update(
     return state, x_neg, measured(first, info, params)
 
 
-class StepConfig(NamedTuple):
-    """The constants of a step, all static.
-
-    Attributes:
-      kernel: of the Langevin chain.
-      num_steps: K.
-      unroll: whether the chain is unrolled (on the CPU) or looped.
-      num_shards: strata of the replay buffer.
-      weights: of the objective.
-      pad: pixels of reflect padding in the augmentation.
-      flip: whether it mirrors.
-      ema_decay: of the averaged parameters and statistics; 0 keeps none.
-      micro_batches: parts that a batch is worked through in, for small cards.
-    """
-
-    kernel: sgld.Langevin
-    num_steps: int
-    unroll: bool
-    num_shards: int
-    weights: objective.Weights
-    pad: int
-    flip: bool
-    ema_decay: float = 0.0
-    micro_batches: int = 1
-
-
-class Dataset(NamedTuple):
-    """The training set on the device: images [N, H, W, channels] uint8, labels [N] int32."""
-
-    images: jax.Array
-    labels: jax.Array
-
-
-class Feed(NamedTuple):
-    """What some consecutive steps need from outside, prepared for n of them together.
-
-    Attributes:
-      first_step: int32 scalar, the step that row 0 is for.
-      px_index: [n, B] int32, images of the p(x) stream.
-      label_index: [n, L] int32, images of the labelled stream.
-      fresh: [M, H, W, channels] float32, fresh starts of chains.
-      fresh_row: [n, B] int32, which of `fresh` replaces this row; -1: none.
-    """
-
-    first_step: jax.Array
-    px_index: jax.Array
-    label_index: jax.Array
-    fresh: jax.Array
-    fresh_row: jax.Array
-
-
-class Batch(NamedTuple):
-    """The inputs of one update, floats in [-1, 1].
-
-    Attributes:
-      x_data: [B, H, W, channels], not augmented.
-      x_init: [B, H, W, channels], where the chains start.
-      x_label: [L, H, W, channels], augmented.
-      labels: [L] int.
-      noise_keys: [B] keys, one a chain.
-    """
-
-    x_data: jax.Array
-    x_init: jax.Array
-    x_label: jax.Array
-    labels: jax.Array
-    noise_keys: jax.Array
-
-
-def assemble(
-    state: TrainState, feed: Feed, data: Dataset, key: jax.Array, config: StepConfig
-) -> tuple[Batch, jax.Array]:
-    """Draws the inputs of step `state.step`: (batch, slots [B] of the buffer)."""
-    at = state.step - feed.first_step
-    px_index, label_index = feed.px_index[at], feed.label_index[at]
-    slots = replay_buffer.draw_slots(
-        step_key(key, state.step, Purpose.SLOTS),
-        size=state.buffer.shape[0],
-        num_shards=config.num_shards,
-        batch_size=len(px_index),
-    )
-    augment_keys = row_keys(step_key(key, state.step, Purpose.AUGMENT), len(label_index))
-    labelled = data.images[label_index]
-    labelled = augment.random_crop_flip(augment_keys, labelled, pad=config.pad, flip=config.flip)
-    batch = Batch(
-        x_data=augment.to_float(data.images[px_index]),
-        x_init=replay_buffer.read(state.buffer, slots, feed.fresh, feed.fresh_row[at]),
-        x_label=augment.to_float(labelled),
-        labels=data.labels[label_index],
-        noise_keys=row_keys(step_key(key, state.step, Purpose.NOISE), len(px_index)),
-    )
-    return batch, slots
+NO_CHAIN = sgld.SgldInfo(log_density=(), score_norm=(), aux={})
 
 
 def negative_samples(
     model: nn.Module, variables: Any, batch: Batch, config: StepConfig
-) -> tuple[jax.Array, sgld.SgldInfo]:
-    """Runs the chains, the network in training mode.
+) -> tuple[Any, sgld.SgldInfo]:
+    """Runs the chains, the network in training mode unless the config says otherwise.
 
     Returns:
       (x_neg [B, H, W, channels], info; its aux holds the moments of every forward, [K, ...]).
+      Without a p(x) term there are none: (None, NO_CHAIN).
     """
+    if batch.x_init is None:
+        return None, NO_CHAIN
+    run = forward if config.chain_batch_norm == "train" else frozen_forward
 
-    def log_density(x: jax.Array) -> tuple[jax.Array, Any]:
-        logits, moments = forward(model, variables, x)
-        return energy.log_density(logits), moments
+    def chain(part: tuple[Any, jax.Array, Any]) -> tuple[jax.Array, sgld.SgldInfo]:
+        keys, x, labels = part
 
-    def chain(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, sgld.SgldInfo]:
-        keys, x = part
+        def log_density(x: jax.Array) -> tuple[jax.Array, Any]:
+            logits, moments = run(model, variables, x)
+            return energy.log_density_of(logits, labels), moments
+
         steps, unroll = config.num_steps, config.unroll
         return sgld.sample(keys, x, log_density, config.kernel, num_steps=steps, unroll=unroll)
 
-    start = (batch.noise_keys, batch.x_init)
+    start = (batch.noise_keys, batch.x_init, batch.chain_labels)
     x_neg, info = chain(start) if config.micro_batches == 1 else _in_parts(chain, start, config)
     return jax.lax.stop_gradient(x_neg), info
+
+
+def further_images(
+    model: nn.Module, variables: Any, batch: Batch, config: StepConfig
+) -> tuple[Drawn, ...]:
+    """The images of each further term; nothing flows back through them."""
+
+    def network(x: jax.Array) -> jax.Array:
+        return forward(model, variables, x)[0]
+
+    def draw(number: int, term: Term) -> Drawn:
+        key = jax.random.fold_in(batch.further_key, number)
+        return jax.lax.stop_gradient(term.draw(key, network, batch))
+
+    return tuple(draw(number, term) for number, term in enumerate(config.further))
 
 
 def _in_parts(
@@ -209,7 +142,7 @@ class FirstPass(NamedTuple):
       grads: gradient at the state's parameters.
       loss: scalar.
       terms: its parts.
-      moments: of each of the three forwards.
+      moments: of each of the forwards.
     """
 
     gradient: Callable[[Any], Any]
@@ -220,19 +153,29 @@ class FirstPass(NamedTuple):
 
 
 def first_pass(
-    model: nn.Module, state: TrainState, batch: Batch, x_neg: jax.Array, config: StepConfig
+    model: nn.Module,
+    state: TrainState,
+    batch: Batch,
+    x_neg: Any,
+    config: StepConfig,
+    drawn: tuple[Drawn, ...] = (),
 ) -> FirstPass:
     """The objective on the batch and its negative samples, at the state's parameters."""
 
-    def loss(params: Any, part: tuple[Passes, jax.Array]) -> tuple[jax.Array, Any]:
+    def loss(params: Any, part: tuple[Passes, Passes]) -> tuple[jax.Array, Any]:
         images, labels = part
         variables = {"params": params, "batch_stats": state.batch_stats}
-        outputs = [forward(model, variables, x) for x in images]
-        logits, moments = (Passes(*each) for each in zip(*outputs, strict=True))
-        value, terms = objective.joint_loss(logits, labels, config.weights)
+        outputs = [forward(model, variables, x) for x in jax.tree.leaves(images)]
+        shape = jax.tree.structure(images)  # of those that there are
+        logits, moments = (jax.tree.unflatten(shape, each) for each in zip(*outputs, strict=True))
+        value, terms = objective.joint_loss(logits, labels, config.weights, config.further)
         return value, (value, terms, moments)
 
-    inputs = (Passes(batch.x_data, x_neg, batch.x_label), batch.labels)
+    images, classes = zip(*drawn, strict=True) if drawn else ((), ())
+    inputs = (
+        Passes(batch.x_data, x_neg, batch.x_label, images),
+        Passes(batch.data_labels, batch.chain_labels, batch.labels, classes),
+    )
 
     def gradient_and_aux(params: Any) -> tuple[Any, Any]:
         one = functools.partial(jax.grad(loss, has_aux=True), params)
@@ -256,12 +199,10 @@ def averaged(ema: Any, params: Any, batch_stats: Any, decay: float) -> Any:
 def measured(first: FirstPass, info: sgld.SgldInfo, params: Any) -> Metrics:
     """The metrics of a step, each a scalar; every term of the objective is one under its name."""
     terms = first.terms
-    metrics: Metrics = {
-        "loss": first.loss,
-        **terms._asdict(),
-        "log_density_gap": terms.log_density_data - terms.log_density_samples,
-        "grad_norm": optax.tree.norm(first.grads),
-    }
+    metrics: Metrics = {"loss": first.loss, **terms.metrics()}
+    if terms.log_density_data is not None and terms.log_density_samples is not None:
+        metrics["log_density_gap"] = terms.log_density_data - terms.log_density_samples
+    metrics["grad_norm"] = optax.tree.norm(first.grads)
     if len(info.log_density):
         metrics["log_density_start"] = jnp.mean(info.log_density[0])
         metrics["score_norm"] = jnp.mean(info.score_norm)

@@ -99,3 +99,41 @@ def test_bytes_become_floats_from_minus_one_to_one(compiled: bool) -> None:
     assert found[0] == -1
     assert found[255] == 1
     np.testing.assert_allclose(found, np.arange(256) / 127.5 - 1, rtol=0, atol=2e-7)
+
+
+def test_noise_is_normal_and_each_row_s_own() -> None:
+    """Noise alone gives the images plus N(0, std^2), not clipped, each row its own."""
+    images = jnp.broadcast_to(jnp.full(IMAGE.shape, 255, jnp.uint8), (200, *IMAGE.shape))
+    keys = jax.random.split(jax.random.key(1), 200)
+    run = jax.jit(lambda k: augment.augmented(k, images, augment.Augmentation(noise_std=0.03)))
+    x = run(keys)
+    noise = np.asarray(x, np.float64) - 1
+    assert abs(noise.mean()) < 5 * 0.03 / np.sqrt(noise.size)
+    assert abs(noise.std() / 0.03 - 1) < 5 / np.sqrt(2 * noise.size)
+    assert (np.asarray(x) > 1).mean() > 0.4  # white goes beyond the range
+    rows = noise.reshape(200, -1)
+    assert len(np.unique(rows, axis=0)) == 200
+    np.testing.assert_array_equal(run(keys[::-1]), x[::-1])
+
+
+def test_dequantised_bytes_lie_in_their_256th_part() -> None:
+    """A byte v becomes uniform on [v, v + 1) / 128 - 1; none leaves [-1, 1)."""
+    images = jnp.asarray(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(50, 0))
+    keys = jax.random.split(jax.random.key(2), 50)
+    x = np.asarray(augment.dequantised(keys, images), np.float64)
+    part = (x + 1) * 128 - np.asarray(images)
+    assert part.min() >= -1e-5 and part.max() <= 1 + 1e-5 and x.min() >= -1 and x.max() < 1
+    assert abs(part.mean() - 0.5) < 5 * np.sqrt(1 / 12 / part.size)
+    assert abs(part.var() - 1 / 12) < 5 * np.sqrt(1 / 180 / part.size)
+
+
+def test_plain_images_draw_nothing() -> None:
+    """Without keys an image is its bytes as floats; an augmentation of nothing is not random."""
+    images = jnp.asarray(IMAGE[None])
+    plain = augment.Augmentation()
+    np.testing.assert_array_equal(augment.augmented(None, images, plain), augment.to_float(images))
+    assert not plain.is_random and augment.Augmentation(flip=True).is_random
+    keys = jax.random.split(jax.random.key(0), 1)
+    crops = augment.augmented(keys, images, augment.Augmentation(2, True))
+    same = augment.random_crop_flip(keys, images, pad=2, flip=True)
+    np.testing.assert_array_equal(crops, augment.to_float(same))

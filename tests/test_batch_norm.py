@@ -66,3 +66,22 @@ def test_folding_is_the_sequential_recursion(num_steps: int) -> None:
         value = 0.1 * value + 0.9 * np.float64(batch)
     np.testing.assert_allclose(found["bn"]["mean"], value, rtol=1e-5)
     assert found["bn"]["mean"].dtype == jnp.float32
+
+
+def test_forwards_that_were_not_made_move_nothing() -> None:
+    """A classifier's statistics are 0.1 old + 0.9 labelled; further ones come before the labelled.
+
+    A forward in evaluation mode has no moments, and normalises by what runs.
+    """
+    old, label, more = ({"mean": jnp.full(3, value)} for value in (1.0, 2.0, 5.0))
+    found = batch_norm.fold_statistics(old, None, {}, None, label)
+    np.testing.assert_allclose(found["mean"], 0.1 * 1 + 0.9 * 2, rtol=1e-6)
+    found = batch_norm.fold_statistics(old, None, {}, None, label, (more,))
+    np.testing.assert_allclose(found["mean"], 0.1 * (0.1 * 1 + 0.9 * 5) + 0.9 * 2, rtol=1e-6)
+    assert batch_norm.fold_statistics({}, {}, {}, {}, {}) == {}
+    network = WideResNet(10, 1, 3)
+    x = jax.random.uniform(jax.random.key(1), (2, 8, 8, 1))
+    variables = jax.jit(network.init)(jax.random.key(0), x)
+    logits, moments = batch_norm.frozen_forward(network, variables, x)
+    np.testing.assert_array_equal(logits, network.apply(variables, x))
+    assert moments == {}

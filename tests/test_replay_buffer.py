@@ -141,3 +141,11 @@ def test_the_buffer_keeps_its_dtype(images: jax.Array) -> None:
     after = replay_buffer.write(images, jnp.array([2]), x_neg)
     assert after.dtype == images.dtype
     np.testing.assert_array_equal(after[2], 0.5)
+
+
+def test_classes_take_turns_over_the_slots() -> None:
+    """A slot has the class slot mod C: each class has its share, and a slot's never changes."""
+    classes = np.asarray(replay_buffer.classes(jnp.arange(40), 10))
+    np.testing.assert_array_equal(np.bincount(classes), np.full(10, 4))
+    drawn = replay_buffer.classes(jnp.array([13, 3, 20]), 10)
+    np.testing.assert_array_equal(drawn, [3, 3, 0])

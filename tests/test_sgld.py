@@ -213,3 +213,31 @@ def test_a_chain_may_be_cut_and_go_on(traced: bool) -> None:
     whole = sgld.sample(keys(4), starts(4), bimodal, kernel, num_steps=5)[0]
     np.testing.assert_allclose(call(halfway, 2, 3), whole, atol=1e-5)
     assert jnp.abs(call(halfway, 3, 3) - whole).max() > 0.05
+
+
+def test_noise_first_takes_the_gradient_at_the_noised_image() -> None:
+    """IGEBM's step is clip(z + alpha clip(score(z))) with z = x + sigma N, the same N as else.
+
+    The info tells of z: there the gradient was taken.
+    """
+    after = sgld.Langevin(0.3, 0.2, 0.5)
+    first = after._replace(noise_first=True)
+    x = 0.2 * starts(4)
+    flat = after._replace(grad_clip=1e-30, bounds=UNBOUNDED)
+    z = sgld.step(keys(4), x, bimodal, flat)[0]  # with next to no gradient: the noise alone
+    assert jnp.abs(z - x).max() > 0.1
+    found, info = sgld.step(keys(4), x, bimodal, first)
+    score = sgld.score(bimodal, z)[0]
+    expected = jnp.clip(z + 0.3 * jnp.clip(score, -0.5, 0.5), -1, 1)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(info.log_density, bimodal(z)[0], rtol=1e-5)
+    assert jnp.abs(found - sgld.step(keys(4), x, bimodal, after)[0]).max() > 1e-3
+
+
+def test_without_bounds_images_leave_the_range() -> None:
+    """JEM's kernel, no clip of gradients or images, moves by the whole score, wherever to."""
+    kernel = sgld.Langevin(1.0, 0.0, math.inf, UNBOUNDED)
+    x = jnp.array([[-30.0, 0.9, 30.0]])
+    out, _ = sgld.step(keys(1), x, gaussian, kernel)
+    np.testing.assert_allclose(out, x + (MEAN - x) / VARIANCE, rtol=1e-6)
+    assert jnp.abs(out).max() > 1

@@ -28,14 +28,20 @@ CONFIG_FOLDER = INSTALLED if INSTALLED.is_dir() else PACKAGE.parent / "configs"
 def shipped() -> list[str]:
     """The configs that come with the program, as they are given to --config."""
     files = sorted(CONFIG_FOLDER.glob("[a-z]*.py"))
-    return [f"configs/{path.name}" for path in files]
+    return [f"configs/{path.name}" for path in files if "def get_config(" in path.read_text()]
+
+
+def systems() -> dict[str, str]:
+    """Every system that a shipped config may be followed by, and a line on it."""
+    made = _import(CONFIG_FOLDER / "systems.py").SYSTEMS
+    return {name: system.__doc__.partition("\n")[0].rstrip(".") for name, system in made.items()}
 
 
 def load(spec: str) -> ml_collections.ConfigDict:
-    """The config of FILE or FILE:VARIANT, locked: unknown fields cannot be set.
+    """The config of FILE or FILE:NAME, a system of its VARIANTS; locked: no unknown fields.
 
     Raises:
-      UserError: if there is no such file or variant, or the file is not a config.
+      UserError: if there is no such file or system, or the file is not a config.
     """
     file, _, variant = spec.partition(":")
     module = _import(_find(file))
@@ -45,8 +51,8 @@ def load(spec: str) -> ml_collections.ConfigDict:
         return module.get_config().lock()
     variants = getattr(module, "VARIANTS", {})
     if variant not in variants:
-        known = ", ".join(variants) or "none"
-        raise UserError(f"{file} has no variant {variant!r}; it has: {known}")
+        known, hint = ", ".join(variants) or "none", nearest(variant, variants)
+        raise UserError(f"{file} has no system {variant!r}{hint}; it has: {known}")
     return variants[variant]().lock()
 
 
@@ -91,6 +97,9 @@ def override(config: ml_collections.ConfigDict, overrides: Mapping[str, str]) ->
       UserError: for an unknown field or a value of another type.
     """
     known = flat(config.to_dict())
+    if "system" in overrides:
+        word = overrides["system"]
+        raise UserError(f"config.system is a label: a system is asked for as --config=FILE:{word}")
     for field, text in overrides.items():
         if field not in known:
             inside = [name for name in known if name.startswith(field + ".")]

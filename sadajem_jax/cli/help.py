@@ -14,8 +14,9 @@ sadajem-jax: trains, evaluates and samples from sharpness-aware joint energy-bas
   python main.py --config=configs/cifar10.py --workdir=runs/c   train, or go on from where it was
   python main.py --mode=eval --workdir=runs/c                   all evaluations, and a report
 
---mode     train (default), plan (what a run will take; --for=eval: its evaluation), eval, sample
---config   FILE or FILE:VARIANT, for train and plan
+--mode     train (default), plan (what a run will take; --for=eval: its evaluation), eval, sample,
+           systems (JEM, JEM++, softmax and others, which FILE:NAME trains)
+--config   FILE or FILE:NAME, for train and plan
 --workdir  the run's folder; by default runs/NAME of the config
 --config.FIELD=VALUE   any field of the config, as --config.sgld.num_steps=5;
            of an existing run eval.* and data.data_dir are free: --config.eval.only=ood

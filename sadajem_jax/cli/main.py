@@ -89,6 +89,16 @@ def _plan_evaluation(flags: Flags) -> int:
     return 0
 
 
+def systems_mode(flags: Flags) -> int:
+    """--mode=systems: prints what --config=FILE:NAME may name."""
+    found = config_files.systems()
+    width = max(map(len, found))
+    for name, line in found.items():
+        print(f"{name:{width}}  {line}")
+    print("\nas --config=configs/cifar10.py:NAME; what each sets: docs/systems.md", flush=True)
+    return 0
+
+
 def sample_mode(flags: Flags) -> int:
     """--mode=sample: writes images of a trained model for other people's tools."""
     workdir = run_folder(flags)
@@ -137,6 +147,7 @@ MODES: dict[str, Callable[[Flags], int]] = {
     "plan": plan_mode,
     "sample": sample_mode,
     "eval": eval_mode,
+    "systems": systems_mode,
 }
 
 
@@ -170,6 +181,6 @@ def read_config(flags: Flags) -> ml_collections.ConfigDict:
 
 
 def default_workdir(spec: str) -> str:
-    """runs/<config name>, a variant after a dash: configs/cifar10.py:jem -> runs/cifar10-jem."""
+    """runs/<config name>, a system after a dash: configs/cifar10.py:jem -> runs/cifar10-jem."""
     file, _, variant = spec.partition(":")
     return f"runs/{pathlib.Path(file).stem}" + (f"-{variant}" if variant else "")

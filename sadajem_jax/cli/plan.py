@@ -43,13 +43,10 @@ def plan(recipe: Recipe) -> None:
 
 
 def forwards(recipe: Recipe) -> int:
-    """Forward-equivalents of one step, in images."""
-    return forward_equivalents(
-        recipe.batch_size_px,
-        recipe.batch_size_label,
-        recipe.constants.num_steps,
-        recipe.settings["sam.rho"],
-    )
+    """Forward-equivalents of one step, in images; those of further terms are not known."""
+    px = recipe.batch_size_px if recipe.constants.weights.px else 0
+    label, steps = recipe.batch_size_label, recipe.constants.num_steps
+    return forward_equivalents(px, label, steps, recipe.settings["sam.rho"])
 
 
 def step_tflop(recipe: Recipe) -> float:

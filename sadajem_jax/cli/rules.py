@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
+from sadajem_jax import objective
 from sadajem_jax.cli.config import nearest_field
 from sadajem_jax.cli.flags import nearest
 from sadajem_jax.console.errors import UserError
@@ -16,7 +17,8 @@ from sadajem_jax.data import specs
 from sadajem_jax.data.specs import get_spec
 from sadajem_jax.evaluation import ood_sets, parts
 from sadajem_jax.evaluation.robustness.purification.presets import PRESETS
-from sadajem_jax.training import schedule
+from sadajem_jax.further_terms import TERMS
+from sadajem_jax.training import recipes, schedule
 from sadajem_jax.workdir.settings import flat
 
 
@@ -44,7 +46,19 @@ def _one_of(*words: str) -> Rule:
 _BOOL = Rule(bool, lambda v: True, "True or False")
 _TEXT = Rule(str, lambda v: True, "text")
 
+_SHARE = Rule(float, lambda v: 0 <= v < 1, "a number from 0 to below 1")
+
+
+def _is_milestones(text: str) -> bool:
+    try:
+        schedule.milestones(text)
+    except ValueError:
+        return False
+    return True
+
+
 RULES: dict[str, Rule] = {
+    "system": Rule(str, bool, "a word"),
     "seed": Rule(int, lambda v: 0 <= v < 2**31, "a whole number from 0 to 2^31 - 1"),
     "deterministic": _BOOL,
     "init_from": _TEXT,
@@ -53,6 +67,11 @@ RULES: dict[str, Rule] = {
     "data.val_size": _at_least(0),
     "data.pad": _at_least(0),
     "data.flip": _BOOL,
+    "data.noise_std": _number(0),
+    "data.px_pad": _at_least(0),
+    "data.px_flip": _BOOL,
+    "data.px_noise_std": _number(0),
+    "data.px_dequantise": _BOOL,
     "model.depth": Rule(
         int, lambda v: v >= 10 and (v - 4) % 6 == 0, "6 n + 4: 10, 16, 22, 28, ..."
     ),
@@ -62,26 +81,41 @@ RULES: dict[str, Rule] = {
     "sgld.num_steps": _at_least(0),
     "sgld.step_size": _number(0, above=True),
     "sgld.noise_std": _number(0),
+    "sgld.noise_first": _BOOL,
     "sgld.grad_clip": Rule(float, lambda v: v > 0, "a number above 0 (inf: no clip)"),
+    "sgld.clip_images": _BOOL,
     "sgld.init": _one_of("informative", "uniform"),
+    "sgld.batch_norm": _one_of("train", "eval"),
     "buffer.size": _at_least(1),
     "buffer.num_shards": _at_least(1),
     "buffer.reinit_prob": Rule(float, lambda v: 0 <= v <= 1, "a probability from 0 to 1"),
     "objective.px_weight": _number(0),
     "objective.pyx_weight": _number(0),
     "objective.l2_coeff": _number(0),
+    "objective.l2_form": _one_of(*objective.L2_FORMS),
+    "objective.class_conditional": _BOOL,
+    "objective.further": _TEXT,
+    "objective.further_weight": _number(0),
     "sam.rho": _number(0),
     "sam.adaptive": _BOOL,
     "train.num_epochs": _at_least(1),
+    "train.epoch_of": _one_of(*schedule.STREAMS),
     "train.num_steps": _at_least(0),
     "train.batch_size_px": _at_least(1),
     "train.batch_size_label": _at_least(1),
     "train.learning_rate": _number(0, above=True),
     "train.schedule": _one_of(*schedule.SCHEDULES),
-    "train.momentum": Rule(float, lambda v: 0 <= v < 1, "a number from 0 to below 1"),
+    "train.milestones": Rule(
+        str, _is_milestones, "a rising comma list of shares of the run: 0.3,0.6,0.9 or 1/2,3/4"
+    ),
+    "train.decay": Rule(float, lambda v: 0 < v <= 1, "a number above 0, at most 1"),
+    "train.optimizer": _one_of(*recipes.OPTIMIZERS),
+    "train.momentum": _SHARE,
+    "train.beta1": _SHARE,
+    "train.beta2": _SHARE,
     "train.weight_decay": _number(0),
     "train.micro_batches": _at_least(1),
-    "train.ema_decay": Rule(float, lambda v: 0 <= v < 1, "a number from 0 to below 1"),
+    "train.ema_decay": _SHARE,
     "train.max_restarts": _at_least(0),
     "train.on_divergence": _one_of("retry", "double_steps"),
     "checkpoint.every_steps": _at_least(1),
@@ -95,6 +129,7 @@ RULES: dict[str, Rule] = {
     ),
     "eval.only": _TEXT,
     "eval.force": _BOOL,
+    "eval.noise_std": _number(0),
     "eval.num_bins": _at_least(1),
     "eval.ood": _TEXT,
     "eval.inception": _TEXT,
@@ -178,7 +213,10 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
     there = spec.num_train - config.data.val_size
     fits = f"at most the {there:,} training images of {config.data.name}"
     _refuse_unless("data.val_size", config, there > 0, f"below {spec.num_train:,}")
-    _refuse_unless("data.pad", config, config.data.pad < spec.image_size, f"< {spec.image_size}")
+    for pad in ("pad", "px_pad"):
+        inside = config.data[pad] < spec.image_size
+        _refuse_unless(f"data.{pad}", config, inside, f"< {spec.image_size}")
+    _check_objective(config)
     _refuse_unless("train.batch_size_px", config, train.batch_size_px <= there, fits)
     _refuse_unless("train.batch_size_label", config, train.batch_size_label <= there, fits)
     shards = f"a multiple of buffer.num_shards ({buffer.num_shards})"
@@ -208,6 +246,15 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
     _refuse_unless("buffer.size", config, classes, each)
 
 
+def _check_objective(config: ml_collections.ConfigDict) -> None:
+    weights = config.objective
+    something = weights.px_weight > 0 or weights.pyx_weight > 0
+    _refuse_unless("objective.pyx_weight", config, something, "above 0, as px_weight is 0")
+    uniform = config.sgld.init == "uniform" or not weights.class_conditional
+    why = "uniform with objective.class_conditional, where fresh starts must fit any class"
+    _refuse_unless("sgld.init", config, uniform, why)
+
+
 def check_training(config: ml_collections.ConfigDict, given: Mapping[str, str]) -> None:
     """Refuses what only a new training can get wrong.
 
@@ -218,6 +265,13 @@ def check_training(config: ml_collections.ConfigDict, given: Mapping[str, str]) 
     Raises:
       UserError: names the field and what to give in its place.
     """
+    for name in comma_list(config.objective.further):
+        if name not in TERMS:
+            known = ", ".join(TERMS) or "none"
+            raise UserError(
+                f"config.objective.further lists {name!r}, and the terms added by "
+                f"--config are: {known}{nearest(name, TERMS)}; see docs/extending.md"
+            )
     steps = config.train.num_steps
     if "train.num_epochs" in given and steps > 0:
         raise UserError(

@@ -39,6 +39,7 @@ class Options(NamedTuple):
     Attributes:
       only: parts by name; () for all.
       batch_size: images a device takes at a time.
+      noise_std: of the noise that the accuracy is also taken under; 0: none.
       num_bins: of the expected calibration error.
       ood: names of the out-of-distribution sets.
       inception: the file of Inception's weights, or "".
@@ -54,6 +55,7 @@ class Options(NamedTuple):
 
     only: tuple[str, ...]
     batch_size: int
+    noise_std: float
     num_bins: int
     ood: tuple[str, ...]
     inception: str

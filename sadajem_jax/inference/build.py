@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -29,8 +30,9 @@ def network(settings: Settings, spec: DatasetSpec) -> WideResNet:
 
 def kernel(settings: Settings) -> sgld.Langevin:
     """The constants of the Langevin kernel, for training and for generation."""
-    names = ("step_size", "noise_std", "grad_clip")
-    return sgld.Langevin(*(settings[f"sgld.{name}"] for name in names))
+    names = ("step_size", "noise_std", "grad_clip", "noise_first")
+    bounds = (-1.0, 1.0) if settings["sgld.clip_images"] else (-math.inf, math.inf)
+    return sgld.Langevin(**{name: settings[f"sgld.{name}"] for name in names}, bounds=bounds)
 
 
 def group_size(settings: Settings) -> int:

@@ -165,7 +165,7 @@ class Generator:
         Raises:
           TypeError, ValueError: if an argument is not of these.
         """
-        x = as_images(x, self.image_shape)
+        x = as_images(x, self.image_shape, self.kernel.bounds)
         fill_key, noise_key = jax.random.split(key)
         labels = self._filled_up(row_labels(label, len(x), self.num_classes))
         order = np.asarray(jax.random.permutation(fill_key, len(self.buffer)))

@@ -11,19 +11,22 @@ import numpy as np
 from sadajem_jax import augment
 
 
-def as_images(x: Any, image_shape: tuple[int, ...]) -> np.ndarray:
+def as_images(
+    x: Any, image_shape: tuple[int, ...], bounds: tuple[float, float] = (-1.0, 1.0)
+) -> np.ndarray:
     """Images as NumPy, if they are images of the model.
 
     Args:
-      x: [N, *image_shape], uint8, or floating point in [-1, 1].
+      x: [N, *image_shape], uint8, or floating point within the bounds.
       image_shape: (H, W, channels).
+      bounds: of the model's own samples; infinite for JEM, whose chains are not clipped.
 
     Returns:
       x, its type unchanged.
 
     Raises:
       TypeError: for another type.
-      ValueError: for another shape, or for floats outside [-1, 1] or NaN.
+      ValueError: for another shape, or for floats outside the bounds or NaN.
     """
     x = np.asarray(x)
     is_float = jnp.issubdtype(x.dtype, jnp.floating)
@@ -33,7 +36,8 @@ def as_images(x: Any, image_shape: tuple[int, ...]) -> np.ndarray:
         expected = ", ".join(map(str, image_shape))
         hint = "; give a single image as x[None]" if x.shape == image_shape else ""
         raise ValueError(f"expected images [N, {expected}], found {list(x.shape)}{hint}")
-    if is_float and x.size and not (x.min() >= -1 and x.max() <= 1):
+    low, high = bounds
+    if is_float and x.size and not (x.min() >= low and x.max() <= high):
         raise ValueError(
             f"expected floats in [-1, 1], found {x.min()} to {x.max()}; bytes may be given as "
             f"uint8, or scaled by x / 127.5 - 1"

@@ -119,7 +119,8 @@ class Model:
 
         Raises:
           TypeError: if x is neither uint8 nor floating point.
-          ValueError: if it has another shape, or values outside [-1, 1]. So do the methods below.
+          ValueError: if it has another shape, or values outside [-1, 1] (any are taken by a model
+            whose chains are not clipped to it). So do the methods below.
         """
         return self._in_batches(_logits, x, progress)["logits"]
 
@@ -203,7 +204,7 @@ class Model:
         self, program: Callable[..., Any], x: Any, progress: Advance | None = None
     ) -> dict[str, np.ndarray]:
         """Runs a program of one fixed shape over any number of rows, none included."""
-        x = as_images(x, self.image_shape)
+        x = as_images(x, self.image_shape, self.generator.kernel.bounds)
         found = []
         for start in range(0, max(len(x), 1), self.batch_size):
             rows = as_float(x[start : start + self.batch_size])

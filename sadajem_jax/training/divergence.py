@@ -24,11 +24,11 @@ def check(first_step: int, metrics: dict[str, np.ndarray]) -> None:
     Raises:
       Diverged: for the first step with a value that is not finite, or |p(x) term| > 1e5.
     """
-    for i in range(len(metrics["px_term"])):
+    for i in range(len(metrics["loss"])):
         for name, values in metrics.items():
             if not np.isfinite(values[i]):
                 raise Diverged(f"at step {first_step + i + 1:,} {name} is {values[i]}")
-        if abs(metrics["px_term"][i]) > PX_LIMIT:
+        if "px_term" in metrics and abs(metrics["px_term"][i]) > PX_LIMIT:
             value = metrics["px_term"][i]
             raise Diverged(f"at step {first_step + i + 1:,} the p(x) term is {value:.3g}")
 

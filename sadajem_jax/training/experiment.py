@@ -17,8 +17,8 @@ from sadajem_jax.data.loading import Images
 from sadajem_jax.inference import build as described
 from sadajem_jax.informative_init import Starts
 from sadajem_jax.randomness import Purpose, row_keys, run_key, step_key
+from sadajem_jax.step_inputs import Dataset
 from sadajem_jax.train_state import TrainState
-from sadajem_jax.train_step import Dataset
 from sadajem_jax.training import schedule
 from sadajem_jax.training.feed import Feeder, Stream
 from sadajem_jax.training.recipes import Recipe
@@ -69,9 +69,7 @@ def build(
     """
     require_enough(made, images)
     key, total = run_key(made.seed, restarts), made.total_steps(len(images.labels))
-    rate = schedule.learning_rate(
-        made.settings["train.schedule"], made.settings["train.learning_rate"], total
-    )
+    rate = schedule.of(made.settings, total)
     tx = made.optimizer(rate)
     data = Dataset(jnp.asarray(images.images), jnp.asarray(images.labels))
     starts = described.starts(made.settings, made.spec, data.images, images.labels)
@@ -97,10 +95,11 @@ def require_mirrors(made: Recipe) -> None:
     Raises:
       UserError: says what to give.
     """
-    if made.constants.flip and not made.spec.mirrors:
+    given = {"flip": made.constants.flip, "px_flip": made.constants.augment_px.flip}
+    for field in (field for field, flips in given.items() if flips and not made.spec.mirrors):
         raise UserError(
-            f"config.data.flip must be False for {made.spec.name}, found True: mirrored, an image "
-            f"is no longer of its class; add --config.data.flip=False"
+            f"config.data.{field} must be False for {made.spec.name}, found True: mirrored, an "
+            f"image is no longer of its class; add --config.data.{field}=False"
         )
 
 

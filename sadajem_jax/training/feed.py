@@ -16,7 +16,7 @@ import numpy as np
 
 from sadajem_jax import replay_buffer
 from sadajem_jax.randomness import Purpose, row_keys, step_key
-from sadajem_jax.train_step import Feed
+from sadajem_jax.step_inputs import Feed
 
 FreshRows = Callable[[jax.Array, int], jax.Array]
 """keys [M], count <= M -> [M, H, W, channels], of which the first `count` are asked for."""

@@ -125,9 +125,8 @@ def _same_rates(past: Past, asked: Settings, official: int) -> bool:
         return True
     if lengths[1] < past.step:
         return False
-    name, peak = asked["train.schedule"], asked["train.learning_rate"]
     used = jnp.arange(past.step)
-    before, after = (jax.vmap(schedule.learning_rate(name, peak, n))(used) for n in lengths)
+    before, after = (jax.vmap(schedule.of(asked, n))(used) for n in lengths)
     return bool(jnp.array_equal(before, after))
 
 

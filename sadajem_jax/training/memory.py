@@ -81,9 +81,11 @@ def estimate(recipe: Recipe) -> Memory:
     pixels = int(np.prod(recipe.spec.image_shape))
     copies = 4 if recipe.settings["sam.rho"] > 0 else 3
     copies += 1 if recipe.constants.ema_decay > 0 else 0
+    copies += 1 if recipe.settings["train.optimizer"] == "adam" else 0
     fixed = 4 * copies * parameters(recipe) + 4 * recipe.buffer_size * pixels
     fixed += (recipe.spec.num_train - recipe.val_size) * pixels
-    images = 2 * recipe.batch_size_px + recipe.batch_size_label
+    of_px = 2 * recipe.batch_size_px if recipe.constants.weights.px else 0
+    images = of_px + recipe.batch_size_label
     outputs = flops.forward(recipe.network, recipe.spec.image_shape).conv_outputs
     itemsize = jnp.dtype(recipe.network.dtype).itemsize
     parts = recipe.constants.micro_batches

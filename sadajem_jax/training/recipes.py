@@ -13,10 +13,13 @@ import ml_collections
 import optax
 
 from sadajem_jax import backend, objective, sgld
+from sadajem_jax.augment import Augmentation
+from sadajem_jax.console.words import comma_list
 from sadajem_jax.data.specs import DatasetSpec, get_spec
+from sadajem_jax.further_terms import TERMS
 from sadajem_jax.inference import build
 from sadajem_jax.sharpness_aware import sam
-from sadajem_jax.train_step import StepConfig
+from sadajem_jax.step_inputs import StepConfig
 from sadajem_jax.training import schedule
 from sadajem_jax.wide_resnet import WideResNet
 from sadajem_jax.workdir import settings as run_settings
@@ -60,7 +63,7 @@ class Recipe(NamedTuple):
       constants: of a step.
       optimizer: learning rate by step -> transform, SAM first.
       buffer_size: N slots.
-      reinit_prob: share of rows that start anew.
+      reinit_prob: share of rows that start anew; 0 where no chain is run.
       batch_size_px, batch_size_label: of the two streams.
       seed: of every draw.
       init_from: a workdir whose last model to start from, or "".
@@ -108,11 +111,11 @@ def of(config: ml_collections.ConfigDict) -> Recipe:
             optimizer,
             rho=config.sam.rho,
             adaptive=config.sam.adaptive,
-            momentum=train.momentum,
             weight_decay=train.weight_decay,
+            descent=descent(train),
         ),
         buffer_size=config.buffer.size,
-        reinit_prob=config.buffer.reinit_prob,
+        reinit_prob=config.buffer.reinit_prob if config.objective.px_weight else 0.0,
         batch_size_px=train.batch_size_px,
         batch_size_label=train.batch_size_label,
         seed=config.seed,
@@ -131,24 +134,56 @@ def of(config: ml_collections.ConfigDict) -> Recipe:
 
 def step_constants(config: ml_collections.ConfigDict, kernel: sgld.Langevin) -> StepConfig:
     """The static constants of a step, in the form that suits the backend."""
-    weights = config.objective
+    weights, data = config.objective, config.data
+    num_classes = get_spec(data.name).num_classes
     return StepConfig(
         kernel=kernel,
         num_steps=config.sgld.num_steps,
         unroll=backend.unrolls(),
         num_shards=config.buffer.num_shards,
-        weights=objective.Weights(weights.px_weight, weights.pyx_weight, weights.l2_coeff),
-        pad=config.data.pad,
-        flip=config.data.flip,
+        weights=objective.Weights(
+            weights.px_weight,
+            weights.pyx_weight,
+            weights.l2_coeff,
+            weights.l2_form,
+            weights.further_weight,
+        ),
+        pad=data.pad,
+        flip=data.flip,
         ema_decay=config.train.ema_decay,
         micro_batches=config.train.micro_batches,
+        noise_std=data.noise_std,
+        augment_px=Augmentation(data.px_pad, data.px_flip, data.px_noise_std, data.px_dequantise),
+        chain_batch_norm=config.sgld.batch_norm,
+        chain_classes=num_classes if weights.class_conditional else 0,
+        further=tuple(TERMS[name] for name in comma_list(weights.further)),
     )
 
 
 def optimizer(
-    rate: optax.Schedule, *, rho: float, adaptive: bool, momentum: float, weight_decay: float
+    rate: optax.Schedule,
+    *,
+    rho: float,
+    adaptive: bool,
+    weight_decay: float,
+    descent: Callable[[optax.Schedule], optax.GradientTransformation],
 ) -> optax.GradientTransformationExtraArgs:
-    """SAM first (none where rho is 0), then weight decay on the outer gradient, then SGD."""
+    """SAM first (none where rho is 0), then weight decay on the outer gradient, then the descent.
+
+    Weight decay enters the gradient, as in PyTorch's SGD and Adam.
+    """
     chain = [sam(rho, adaptive=adaptive)] if rho > 0 else []
-    chain += [optax.add_decayed_weights(weight_decay), optax.sgd(rate, momentum=momentum)]
+    chain += [optax.add_decayed_weights(weight_decay), descent(rate)]
     return optax.with_extra_args_support(optax.chain(*chain))
+
+
+OPTIMIZERS = ("sgd", "adam")
+
+
+def descent(
+    train: ml_collections.ConfigDict,
+) -> Callable[[optax.Schedule], optax.GradientTransformation]:
+    """SGD with momentum, or Adam, by the `train` section: learning rate by step -> transform."""
+    if train.optimizer == "adam":
+        return functools.partial(optax.adam, b1=train.beta1, b2=train.beta2)
+    return functools.partial(optax.sgd, momentum=train.momentum)

@@ -24,7 +24,7 @@ class RunLog:
       total_steps: length of the run.
       every_steps: steps averaged in a line.
       batch_size: labelled images a step.
-      steps_per_epoch: of the labelled stream.
+      steps_per_epoch: of the stream that epochs are counted on.
       first_spread: of the run's first buffer, see `watch.spread`.
     """
 
@@ -86,11 +86,15 @@ class RunLog:
 
     def _line(self, step: int, s: dict[str, float]) -> str:
         left = duration((self.total_steps - step) / (self._rate or 1))
-        return (
+        line = (
             f"step {step:,}/{self.total_steps:,}  epoch {s['epoch']:.2f}  "
             f"{s['images_per_second']:,.0f} images/s  {left} left | "
-            f"cross-entropy {s['cross_entropy']:.3f}  accuracy {s['accuracy']:.3f} | "
-            f"log-density: data {s['log_density_data']:.2f}  "
+            f"cross-entropy {s['cross_entropy']:.3f}  accuracy {s['accuracy']:.3f}"
+        )
+        if "log_density_gap" not in s:
+            return line
+        return (
+            f"{line} | log-density: data {s['log_density_data']:.2f}  "
             f"samples {s['log_density_samples']:.2f}  gap {s['log_density_gap']:+.2f}"
         )
 

@@ -15,8 +15,9 @@ import jax
 import numpy as np
 
 from sadajem_jax import backend
+from sadajem_jax.step_inputs import Feed
 from sadajem_jax.train_state import TrainState
-from sadajem_jax.train_step import Feed, looped
+from sadajem_jax.train_step import looped
 from sadajem_jax.training.experiment import Experiment
 
 BLOCK_SECONDS = 2.0  # a block is no longer, so that a signal is answered soon

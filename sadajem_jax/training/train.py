@@ -14,7 +14,15 @@ from sadajem_jax.console.errors import UserError
 from sadajem_jax.data import loading
 from sadajem_jax.data.loading import Images
 from sadajem_jax.train_state import TrainState
-from sadajem_jax.training import divergence, experiment, identity, init_from, memory, result
+from sadajem_jax.training import (
+    divergence,
+    experiment,
+    identity,
+    init_from,
+    memory,
+    result,
+    schedule,
+)
 from sadajem_jax.training.experiment import Experiment
 from sadajem_jax.training.lock import training_lock
 from sadajem_jax.training.recipes import Recipe
@@ -146,7 +154,8 @@ def attempt(job: Job, retries: Retries) -> TrainState:
         "restarts": retries.restarts,
         "num_sgld_steps": retries.num_sgld_steps,
     }
-    per_epoch, step = made.feeder.label.steps_per_epoch, int(state.step)
+    per_epoch = schedule.steps_per_epoch(recipe.settings, len(job.images.labels))
+    step = int(state.step)
     log = RunLog(
         job.workdir,
         step,

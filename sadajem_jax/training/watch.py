@@ -15,7 +15,7 @@ class Watch:
     """Looks at what the log averages, and says in a line what looks wrong; each kind once an epoch.
 
     Args:
-      steps_per_epoch: of the labelled stream.
+      steps_per_epoch: of the stream that epochs are counted on.
       first_spread: of the run's first buffer images, as `spread` gives it: a run that goes on from
         a collapsed buffer must not take that one for its measure.
     """
@@ -28,8 +28,9 @@ class Watch:
 
     def scalars(self, step: int, scalars: dict[str, float]) -> list[str]:
         """Warnings from one line of the log."""
-        gap, spread = scalars["log_density_gap"], scalars["log_density_data_std"]
         found = []
+        gap = scalars.get("log_density_gap", 0.0)  # no p(x) term, no gap
+        spread = scalars.get("log_density_data_std", 0.0)
         if abs(gap) > max(GAP_SPREADS * spread, GAP_NATS):
             side = "below" if gap > 0 else "above"
             found.append(

@@ -517,3 +517,24 @@ def test_a_damaged_log_stops_no_other_part(fresh: pathlib.Path) -> None:
     pieces = records.read_pieces(fresh)
     assert "line 1: expected JSON" in pieces["curves"]["not_computed"]
     assert "not_computed" not in pieces["accuracy"]
+
+
+def test_accuracy_under_noise_stands_beside_the_clean_one(fresh: pathlib.Path) -> None:
+    """With eval.noise_std the numbers under it come beside, as the network gives them there.
+
+    The noise is normal, on the scale of [-1, 1], and the same at every call; the clean ones stay.
+    """
+    before = read(fresh, "metrics.json")
+    assert run(fresh, eval__only="accuracy", eval__noise_std=0.4) == 0
+    after = read(fresh, "metrics.json")
+    assert {n for n in after if n not in before} == {"test/accuracy_noisy", "test/nll_noisy"}
+    assert after["test/nll"] == before["test/nll"] != after["test/nll_noisy"]
+    test, model = loading.load(get_spec("digits"), "test"), sadajem_jax.load(fresh)
+    noised = accuracy.with_noise(test.images, 0.4) / 127.5 - 1
+    noise = noised - (test.images / 127.5 - 1)
+    assert abs(noise.mean()) < 0.02 and abs(noise.std() / 0.4 - 1) < 0.02
+    logits: Any = model.network.apply(model.variables, noised.astype(np.float32))
+    right = np.argmax(np.asarray(logits), axis=1) == test.labels
+    assert after["test/accuracy_noisy"] == pytest.approx(right.mean(), abs=0.01)
+    settings = read(fresh, "metrics_provenance.json")["test/nll_noisy"]["settings"]
+    assert settings["noise_std"] == 0.4

@@ -24,7 +24,7 @@ from sadajem_jax.batch_norm import forward
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.data import loading
 from sadajem_jax.data.specs import get_spec
-from sadajem_jax.inference import generate
+from sadajem_jax.inference import generate, pictures
 from sadajem_jax.inference import model as models_module
 from sadajem_jax.inference.images import as_float
 from sadajem_jax.inference.model import Model
@@ -468,3 +468,19 @@ def test_progress_rises_to_the_end(model: Model) -> None:
     assert len(told) == 6 and {total for _, total in told} == {16 * 5}
     assert told[-1] == (80, 80)
     assert all(a < b for a, b in itertools.pairwise(told))
+
+
+def test_a_model_without_bounds_bears_its_own_samples() -> None:
+    """JEM's chains may leave [-1, 1]: such images are scored where they are, NaN is refused.
+
+    A Gaussian's density falls by half the square of the distance, also far outside.
+    """
+    model, means = models.bells(sgld__clip_images=False, sgld__grad_clip="inf")
+    far = 3 * means[:2] + 1
+    expected = logsumexp(-((far[:, None] - means) ** 2).sum(axis=(2, 3, 4)) / 2, axis=1)
+    np.testing.assert_allclose(model.log_density(far), expected, rtol=1e-5)
+    moved = model.refine(KEY, far, 1)  # a whole score, unclipped: onto the mean of the class
+    np.testing.assert_allclose(moved, means[:2], atol=1e-4)
+    assert pictures.to_uint8(far).min() == 0 and pictures.to_uint8(far).max() == 255
+    with pytest.raises(ValueError, match="found nan"):
+        model.log_density(far * np.nan)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -69,3 +71,30 @@ def test_other_names_are_refused() -> None:
     """An unknown schedule is an error that names it and those there are."""
     with pytest.raises(ValueError, match="steps, cosine, constant, found 'linear'"):
         schedule.learning_rate("linear", 0.1, 100)
+
+
+def test_milestones_and_decay_are_the_run_s_own() -> None:
+    """JEM++'s x0.2 at epochs 50, 100, 125 of 150, JEM's x0.3 at 160 and 180 of 200, to the step."""
+    of_jempp: dict[str, Any] = {
+        "train.schedule": "steps",
+        "train.learning_rate": 0.1,
+        "train.decay": 0.2,
+    }
+    of_jem = of_jempp | {"train.learning_rate": 1e-4, "train.decay": 0.3}
+    for settings, shares, epochs, total in (
+        (of_jempp, "1/3,2/3,5/6", (50, 100, 125), 150),
+        (of_jem, "0.8,0.9", (160, 180), 200),
+    ):
+        rate = schedule.of(settings | {"train.milestones": shares}, 703 * total)
+        peak, decay = settings["train.learning_rate"], settings["train.decay"]
+        for drops, epoch in enumerate(epochs):
+            before, after = (float(rate(703 * epoch + i)) for i in (-1, 0))
+            np.testing.assert_allclose(before, peak * decay**drops, rtol=1e-5)
+            np.testing.assert_allclose(after, peak * decay ** (drops + 1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("text", ["0.5,0.5", "0.6,0.3", "0,0.5", "0.5,1", "1/0", "half"])
+def test_milestones_must_rise_within_the_run(text: str) -> None:
+    """Shares that do not rise, or lie at an end, or are no numbers, are refused."""
+    with pytest.raises(ValueError):
+        schedule.milestones(text)
