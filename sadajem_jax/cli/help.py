@@ -15,6 +15,7 @@ sadajem-jax: trains, evaluates and samples from sharpness-aware joint energy-bas
   python main.py --mode=eval --workdir=runs/c                   all evaluations, and a report
 
 --mode     train (default), plan (what a run will take; --for=eval: its evaluation), eval, sample
+--device, --devices   of --mode=plan: a card that need not be there, and how many of them
 --config   FILE or FILE:VARIANT, for train and plan
 --workdir  the run's folder; by default runs/NAME of the config
 --config.FIELD=VALUE   any field of the config, as --config.sgld.num_steps=5;
