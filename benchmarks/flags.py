@@ -5,10 +5,15 @@ from collections.abc import Sequence
 
 
 def parse(description: str, argv: Sequence[str] | None = None) -> tuple[dict, int]:
-    """The settings of a step (keyword arguments of every `build`) and the number of rounds.
+    """The settings of a step (keyword arguments of every `build`) and the number of rounds."""
+    parser = step_parser(description)
+    parser.add_argument("--rounds", type=int, default=5, help="timed repetitions")
+    settings = vars(parser.parse_args(argv))
+    return settings, settings.pop("rounds")
 
-    The defaults are the paper's CIFAR-10 run with K = 5.
-    """
+
+def step_parser(description: str) -> argparse.ArgumentParser:
+    """Takes the settings of a step; the defaults are the paper's CIFAR-10 run with K = 5."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--depth", type=int, default=28, help="6n + 4")
     parser.add_argument("--width", type=int, default=10)
@@ -18,6 +23,4 @@ def parse(description: str, argv: Sequence[str] | None = None) -> tuple[dict, in
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--image_size", type=int, default=32, help="pixels a side")
     parser.add_argument("--rho", type=float, default=0.2, help="SAM's radius; 0: no second pass")
-    parser.add_argument("--rounds", type=int, default=5, help="timed repetitions")
-    settings = vars(parser.parse_args(argv))
-    return settings, settings.pop("rounds")
+    return parser

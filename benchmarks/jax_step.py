@@ -17,8 +17,7 @@ import numpy as np
 from sadajem_jax import backend
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.data.loading import Images
-from sadajem_jax.train_step import looped
-from sadajem_jax.training import experiment, recipes
+from sadajem_jax.training import experiment, recipes, runner
 from sadajem_jax.training.experiment import Experiment
 
 NUM_IMAGES, NUM_CLASSES = 10_000, 10
@@ -52,7 +51,26 @@ def build(
       compile_seconds: wall-clock seconds of tracing and compiling it.
       memory_analysis: the compiled program's sizes in bytes, or None where the backend has none.
     """
-    fields = {
+    overrides = fields(
+        depth, width, batch_size_px, batch_size_label, num_sgld_steps, dtype=dtype, rho=rho
+    )
+    run = random_experiment(overrides, image_size)
+    step = Stepper(run)
+    return step, step.compile_seconds, step.program.memory_analysis()
+
+
+def fields(
+    depth: int,
+    width: int,
+    batch_size_px: int,
+    batch_size_label: int,
+    num_sgld_steps: int,
+    *,
+    dtype: str,
+    rho: float,
+) -> dict[str, str]:
+    """The settings of a step as overrides of a config."""
+    given = {
         "model.depth": depth,
         "model.width": width,
         "model.dtype": dtype,
@@ -63,9 +81,7 @@ def build(
         # The strata must divide the batch, which may be any here.
         "buffer.num_shards": math.gcd(8, batch_size_px),
     }
-    run = random_experiment({name: str(value) for name, value in fields.items()}, image_size)
-    step = Stepper(run)
-    return step, step.compile_seconds, step.program.memory_analysis()
+    return {name: str(value) for name, value in given.items()}
 
 
 def random_experiment(overrides: dict[str, str], image_size: int) -> Experiment:
@@ -91,7 +107,7 @@ class Stepper:
         is_looped = not backend.unrolls()
         # The length of a block is traced, as in training: XLA would unwrap a loop known to be one.
         self.length = (jnp.ones((), jnp.int32),) if is_looped else ()
-        jitted = jax.jit(looped(run.step) if is_looped else run.step, donate_argnums=0)
+        jitted = runner.program(run.step, is_looped=is_looped)
         start = time.perf_counter()
         self.program = jitted.lower(*self.inputs()).compile()
         self.compile_seconds = time.perf_counter() - start

@@ -22,6 +22,7 @@ FLOORS = (
     "sweep",
     "tables",
     "cli",
+    "gpu_program",
     "training",
     "evaluation",
     "report",

@@ -46,7 +46,7 @@ def run(installed: pathlib.Path, folder: pathlib.Path, code: str) -> str:
 def test_every_package_is_in_the_wheel(installed: pathlib.Path) -> None:
     """All modules, the defaults, the page's style and the configs are there."""
     for path in (places.ROOT / "sadajem_jax").rglob("*"):
-        if path.suffix in (".py", ".json", ".css", ".typed"):
+        if path.suffix in (".py", ".json", ".css", ".toml", ".typed"):
             assert (installed / path.relative_to(places.ROOT)).is_file(), path
     for path in (places.ROOT / "configs").glob("*.py"):
         assert (installed / "sadajem_jax" / "configs" / path.name).read_text() == path.read_text()

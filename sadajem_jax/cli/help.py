@@ -16,6 +16,7 @@ sadajem-jax: trains, evaluates and samples from sharpness-aware joint energy-bas
 
 --mode     train (default), plan (what a run will take; --for=eval: its evaluation), eval, sample,
            systems (JEM, JEM++, softmax and others, which FILE:NAME trains)
+--device, --devices   of --mode=plan: a card that need not be there, and how many of them
 --config   FILE or FILE:NAME, for train and plan
 --workdir  the run's folder; by default runs/NAME of the config
 --config.FIELD=VALUE   any field of the config, as --config.sgld.num_steps=5;

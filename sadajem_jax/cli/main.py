@@ -18,7 +18,8 @@ from sadajem_jax.training import determinism, recipes
 from sadajem_jax.workdir import settings as run_settings
 
 SAMPLE_FLAGS = {"source": "", "n": "", "out": "", "label": ""}
-FLAGS = {"config": "", "workdir": "", "mode": "train", "for": "", **SAMPLE_FLAGS}
+PLAN_FLAGS = {"for": "", "device": "", "devices": ""}
+FLAGS = {"config": "", "workdir": "", "mode": "train", **PLAN_FLAGS, **SAMPLE_FLAGS}
 PLANS = ("train", "eval")
 
 
@@ -41,11 +42,10 @@ def dispatch(argv: Sequence[str]) -> int:
     if mode not in MODES:
         hint = nearest(mode, MODES)
         raise UserError(f"--mode must be one of {', '.join(MODES)}, found {mode!r}{hint}")
-    stray = [name for name in SAMPLE_FLAGS if flags.plain[name] and mode != "sample"]
-    if stray:
-        raise UserError(f"--{stray[0]} belongs to --mode=sample, found --mode={mode}")
-    if flags.plain["for"] and mode != "plan":
-        raise UserError(f"--for belongs to --mode=plan, found --mode={mode}")
+    for owner, names in (("sample", SAMPLE_FLAGS), ("plan", PLAN_FLAGS)):
+        stray = [name for name in names if flags.plain[name] and mode != owner]
+        if stray:
+            raise UserError(f"--{stray[0]} belongs to --mode={owner}, found --mode={mode}")
     return MODES[mode](flags)
 
 
@@ -64,16 +64,36 @@ def train_mode(flags: Flags) -> int:
 
 
 def plan_mode(flags: Flags) -> int:
-    """--mode=plan: prints what a training will take, or with --for=eval an evaluation."""
+    """--mode=plan: what a training takes, here or on --device, or with --for=eval an evaluation."""
     what = flags.plain["for"] or "train"
     if what not in PLANS:
         raise UserError(f"--for must be {' or '.join(PLANS)}, found {what!r}{nearest(what, PLANS)}")
+    device, devices = flags.plain["device"], flags.plain["devices"]
+    if devices and not device:
+        raise UserError("--devices needs --device=NAME, the card; for example --device=h100")
+    if what == "eval" and device:
+        raise UserError("--device is for the plan of a training, found --for=eval")
     if what == "eval":
         return _plan_evaluation(flags)
+    if device:
+        return _plan_for_device(flags)
     config = read_config(flags)
     from sadajem_jax.cli import plan
 
     plan.plan(recipes.of(config))
+    return 0
+
+
+def _plan_for_device(flags: Flags) -> int:
+    """Of a training on a card that need not be there; this process then computes on the CPU."""
+    from sadajem_jax.cli import plan_device
+    from sadajem_jax.gpu_program import absent, targets
+
+    target, devices = targets.load(flags.plain["device"]), flags.plain["devices"]
+    config = read_config(flags)
+    if absent.is_installed():
+        absent.prepare()
+    plan_device.plan_for(recipes.of(config), target, plan_device.read_devices(devices))
     return 0
 
 

@@ -26,20 +26,27 @@ def plan(recipe: Recipe) -> None:
     Args:
       recipe: of the run.
     """
-    steps = recipe.total_steps(recipe.spec.num_train - recipe.val_size)
+    steps = say_run(recipe)
     needs, limit = memory.estimate(recipe), memory.device_memory()
     fits = "fits" if needs.total <= limit else "does not fit"
-    device, network = jax.devices()[0], recipe.network
-    print(f"network: WRN-{network.depth}-{network.width}, {memory.parameters(recipe):,} parameters")
-    print(f"step: {step_tflop(recipe):.4g} TFLOP in {forwards(recipe):,} forwards of one image")
+    device = jax.devices()[0]
     print(
         f"memory: about {memory.gib(needs.total)}, of which {memory.gib(needs.passes)} for the "
-        f"passes; {fits} the {memory.gib(limit)} of {device.device_kind} ({device.platform})"
+        f"passes; {fits} the {memory.gib(limit)} of {device.device_kind} ({device.platform})",
+        flush=True,
     )
-    print(f"length: {steps:,} steps", flush=True)
     if memory.fits(needs, limit):
         seconds, how = measure(recipe)
         print(f"time: {seconds:.3g} s a step ({how}), {duration(seconds * steps)} to the end")
+
+
+def say_run(recipe: Recipe) -> int:
+    """Prints what a run is, wherever it runs; returns its steps."""
+    steps, network = recipe.total_steps(recipe.spec.num_train - recipe.val_size), recipe.network
+    print(f"network: WRN-{network.depth}-{network.width}, {memory.parameters(recipe):,} parameters")
+    print(f"step: {step_tflop(recipe):.4g} TFLOP in {forwards(recipe):,} forwards of one image")
+    print(f"length: {steps:,} steps", flush=True)
+    return steps
 
 
 def forwards(recipe: Recipe) -> int:

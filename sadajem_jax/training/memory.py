@@ -14,8 +14,9 @@ from sadajem_jax.evaluation import flops
 from sadajem_jax.training.recipes import Recipe
 
 # Bytes that a pass keeps, over the bytes of the convolutions' outputs. XLA's own analysis of the
-# compiled CPU step gave 2.5 to 2.8 for WRN-10-1, 10-4 and 16-4 at several batches.
-KEPT = 2.7
+# CPU step, unrolled, gave 2.5 to 2.8 for WRN-10-1, 10-4 and 16-4 at several batches; of the looped
+# one, compiled for an H100, 1.6 to 1.8 from WRN-10-1 to 28-10 in both types.
+KEPT_UNROLLED, KEPT_LOOPED = 2.7, 1.8
 REFUSE = 0.8  # a run is refused only where even this share of the estimate does not fit
 
 
@@ -89,7 +90,8 @@ def estimate(recipe: Recipe) -> Memory:
     outputs = flops.forward(recipe.network, recipe.spec.image_shape).conv_outputs
     itemsize = jnp.dtype(recipe.network.dtype).itemsize
     parts = recipe.constants.micro_batches
-    return Memory(fixed, int(KEPT * outputs * itemsize * (images // parts)))
+    kept = KEPT_UNROLLED if recipe.constants.unroll else KEPT_LOOPED
+    return Memory(fixed, int(kept * outputs * itemsize * (images // parts)))
 
 
 def device_memory() -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from sadajem_jax import backend
 from sadajem_jax.step_inputs import Feed
 from sadajem_jax.train_state import TrainState
-from sadajem_jax.train_step import looped
+from sadajem_jax.train_step import Step, looped
 from sadajem_jax.training.experiment import Experiment
 
 BLOCK_SECONDS = 2.0  # a block is no longer, so that a signal is answered soon
@@ -37,6 +37,17 @@ class Block(NamedTuple):
     seconds: float
 
 
+def program(step: Step, *, is_looped: bool, **placements: Any) -> Any:
+    """The jitted program of a run: a block of steps or one, which takes the state's place.
+
+    Args:
+      step: the pure step; its chain should have the same form.
+      is_looped: whether it is a block of steps, see `train_step.looped`, as on a GPU.
+      **placements: as of `jax.jit`, where arguments and results do not lie on one device.
+    """
+    return jax.jit(looped(step) if is_looped else step, donate_argnums=0, **placements)
+
+
 class Runner:
     """Runs steps of an experiment.
 
@@ -48,8 +59,7 @@ class Runner:
     def __init__(self, experiment: Experiment, stop: Callable[[], bool] = lambda: False) -> None:
         self.experiment, self.stop = experiment, stop
         self.is_looped = not backend.unrolls()
-        step = looped(experiment.step) if self.is_looped else experiment.step
-        self._program = jax.jit(step, donate_argnums=0)
+        self._program = program(experiment.step, is_looped=self.is_looped)
         self._seconds_per_step: float | None = None
         self._feed: tuple[Feed, int, int] | None = None
 

@@ -16,7 +16,7 @@ from sadajem_jax.training.recipes import Recipe
 from sadajem_jax.wide_resnet import WideResNet
 
 
-def recipe(**fields: int) -> Recipe:
+def recipe(**fields: Any) -> Recipe:
     """CIFAR-10's with K = 5; fields by name, a double underscore for the dot."""
     made = config.load("configs/cifar10.py")
     given = {"sgld__num_steps": 5} | fields

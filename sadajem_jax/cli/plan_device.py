@@ -1,0 +1,88 @@
+"""`--mode=plan --device=h100`: what a run takes on a card that need not be there."""
+
+from __future__ import annotations
+
+import time
+
+from sadajem_jax.cli import plan
+from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.words import duration
+from sadajem_jax.gpu_program import absent, prediction, sharing
+from sadajem_jax.gpu_program.prediction import Prediction
+from sadajem_jax.gpu_program.roofline import Seconds
+from sadajem_jax.gpu_program.targets import Target
+from sadajem_jax.training.memory import gib
+from sadajem_jax.training.recipes import Recipe
+
+
+def read_devices(text: str) -> int:
+    """The number of cards that --devices gives, 1 if it is not given.
+
+    Raises:
+      UserError: if it is no whole number of at least 1.
+    """
+    if not text:
+        return 1
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise UserError(f"--devices must be a whole number, at least 1, found {text!r}")
+    return int(text)
+
+
+def plan_for(recipe: Recipe, target: Target, devices: int) -> None:
+    """Prints whether a run fits a card, how long it is predicted to take, and what more gain.
+
+    Args:
+      recipe: of the run.
+      target: the card.
+      devices: that would share the batches.
+    """
+    absent.require_divisible(recipe, devices)
+    steps = plan.say_run(recipe)
+    print(f"card: {target.name}; {_how()}", flush=True)
+    start = time.monotonic()
+    found = prediction.of(recipe, target)
+    if found.is_compiled:
+        print(f"compiled in {duration(time.monotonic() - start)}")
+    print(memory_line(found, target))
+    print(f"time, predicted: {_times(found.seconds, steps)}")
+    if devices > 1:
+        print(devices_line(found.seconds, recipe, target, devices, steps), flush=True)
+
+
+def _how() -> str:
+    if absent.is_installed():
+        return "compiling the step for it, a minute or two"
+    return "estimated from shapes (pip install -r requirements-cuda.txt: from XLA's own program)"
+
+
+def memory_line(found: Prediction, target: Target) -> str:
+    """Whether it fits what JAX takes of the card."""
+    limit = prediction.usable(target)
+    whose = "by XLA's count" if found.is_compiled else "estimated"
+    fits = "fits" if found.bytes <= limit else "does not fit"
+    advice = "" if found.bytes <= limit else "; lower the batches or set config.train.micro_batches"
+    return (
+        f"memory: {gib(found.bytes)} {whose}, cuDNN's work space left out; {fits} the {gib(limit)} "
+        f"that JAX takes of the card's {gib(target.memory_bytes)}{advice}"
+    )
+
+
+def devices_line(one: Seconds, recipe: Recipe, target: Target, devices: int, steps: int) -> str:
+    """What several cards gain, and that it is arithmetic."""
+    several = sharing.shared(one, recipe, target, devices)
+    return (
+        f"{devices} cards, by arithmetic (each takes its part of the batches): "
+        f"{_times(several, steps)}; {one.total / several.total:.1f} times as fast"
+    )
+
+
+def _times(seconds: Seconds, steps: int) -> str:
+    parts = {
+        "convolutions": seconds.convolutions,
+        "other kernels": seconds.others,
+        "launches": seconds.launches,
+        "messages": seconds.messages,
+    }
+    said = ", ".join(f"{name} {value * 1e3:.1f}" for name, value in parts.items() if value)
+    total = seconds.total
+    return f"{total * 1e3:.1f} ms a step ({said}), {duration(total * steps)} to the end"

@@ -1,0 +1,48 @@
+"""What several cards gain on a step, by arithmetic on one card's prediction.
+
+Data-parallel: every card takes its part of both batches. Its convolutions and other kernels take
+that part of the time, its launches all of it. Gradients are added up over the cards in float32,
+once a pass; batch norm's moments are those of the whole batch, a message a layer and direction
+(forward, and back). A lower bound: kernels of a part of a batch fill a card less well.
+"""
+
+from __future__ import annotations
+
+from sadajem_jax.gpu_program import estimate, roofline
+from sadajem_jax.gpu_program.roofline import Seconds
+from sadajem_jax.gpu_program.targets import Target
+from sadajem_jax.training import memory
+from sadajem_jax.training.recipes import Recipe
+
+
+def shared(one: Seconds, recipe: Recipe, target: Target, devices: int) -> Seconds:
+    """A step's predicted time where so many cards share its batches.
+
+    Args:
+      one: the same step's on one card.
+      recipe: of the run.
+      target: the card.
+      devices: how many; those of a machine are linked as `target` says, machines as
+        `roofline.BETWEEN_MACHINES`.
+    """
+    return Seconds(
+        convolutions=one.convolutions / devices,
+        others=one.others / devices,
+        launches=one.launches,
+        messages=messages(recipe, target, devices),
+    )
+
+
+def messages(recipe: Recipe, target: Target, devices: int) -> float:
+    """Seconds of a step's messages: gradients once a pass, and moments."""
+    gradient = 4 * memory.parameters(recipe)
+    added = roofline.message("all-reduce", gradient, target, devices)
+    return estimate.passes(recipe) * added + moments(recipe) * roofline.MESSAGE_SECONDS
+
+
+def moments(recipe: Recipe) -> int:
+    """Messages of batch norm in a step, forward and back: chain steps, and three batches a pass."""
+    if recipe.settings["model.norm"] != "batch":
+        return 0
+    layers = recipe.network.depth - 3  # two a block, one at the end
+    return 2 * layers * (recipe.constants.num_steps + 3 * estimate.passes(recipe))

@@ -1,0 +1,76 @@
+"""The plan for a card that is not there, where its compiler is not either."""
+
+from __future__ import annotations
+
+import pytest
+
+import main
+from sadajem_jax.gpu_program import absent, prediction, program, targets
+from sadajem_jax.training import memory
+from tests.cli.test_plan import recipe
+
+PLAN = ["--config=configs/cifar10.py", "--mode=plan"]
+BFLOAT16 = ["--config.model.dtype=bfloat16", "--config.sgld.num_steps=5"]
+
+
+@pytest.fixture(autouse=True)
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As without requirements-cuda.txt."""
+    monkeypatch.setattr(absent, "is_installed", lambda: False)
+
+
+def test_a_plan_for_a_card_says_fit_time_and_gain(capsys: pytest.CaptureFixture[str]) -> None:
+    """It names the card, that it estimates, whether the run fits, its time, and what 8 gain."""
+    assert main.main([*PLAN, *BFLOAT16, "--device=h100", "--devices=8"]) == 0
+    out = capsys.readouterr().out
+    for words in ("card: H100", "estimated from shapes", "requirements-cuda.txt", "; fits the"):
+        assert words in out
+    assert "time, predicted: 6" in out and "8 cards, by arithmetic" in out
+
+
+def test_what_a_card_cannot_hold_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Batches of 1,024 and 2,048 in float32 do not fit an RTX 4090, and the plan says so."""
+    batches = ["--config.train.batch_size_px=1024", "--config.train.batch_size_label=2048"]
+    assert main.main([*PLAN, *batches, "--device=rtx4090"]) == 0
+    assert "does not fit" in capsys.readouterr().out
+
+
+def test_the_estimated_memory_is_near_xla_s() -> None:
+    """WRN-28-10: XLA counts 0.57 GB of arguments and 2.94 GB (bfloat16) or 5.72 of temporaries."""
+    for dtype, counted in (("bfloat16", 3.51e9), ("float32", 6.29e9)):
+        made = program.in_gpu_form(recipe(model__dtype=dtype))
+        assert memory.estimate(made).total == pytest.approx(counted, rel=0.1)
+
+
+def test_a_card_s_memory_is_what_jax_takes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three quarters, or what the variable says."""
+    h100 = targets.load("h100")
+    monkeypatch.delenv(prediction.SHARE_VARIABLE, raising=False)
+    assert prediction.usable(h100) == int(0.75 * h100.memory_bytes)
+    monkeypatch.setenv(prediction.SHARE_VARIABLE, "0.9")
+    assert prediction.usable(h100) == int(0.9 * h100.memory_bytes)
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--device=h1000"], "the device must be one of a100, b200, h100, h200, rtx4090"),
+        (["--devices=8"], "--devices needs --device"),
+        (["--device=h100", "--devices=two"], "--devices must be a whole number"),
+        (["--device=h100", "--devices=3"], "multiple of the 3 devices"),
+        (["--device=h100", "--for=eval"], "--device is for the plan of a training"),
+    ],
+)
+def test_mistakes_are_one_line(
+    flags: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each is refused with exit status 2 and a line that says what to give."""
+    assert main.main([*PLAN, *flags]) == 2
+    err = capsys.readouterr().err
+    assert words in err and len(err.splitlines()) == 1
+
+
+def test_device_belongs_to_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    """Elsewhere it is refused."""
+    assert main.main(["--config=configs/digits.py", "--device=h100"]) == 2
+    assert "--device belongs to --mode=plan" in capsys.readouterr().err
