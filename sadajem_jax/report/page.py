@@ -21,6 +21,7 @@ from sadajem_jax.report.sections import (
     not_computed,
     numbers,
     quality,
+    robustness,
     setting,
 )
 from sadajem_jax.workdir import files
@@ -32,6 +33,7 @@ SECTIONS = (
     quality.section,
     detection.section,
     calibration.section,
+    robustness.section,
     landscape.section,
     figures.section,
     not_computed.section,

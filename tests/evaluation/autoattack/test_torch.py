@@ -82,9 +82,12 @@ def right_digits(dtype: Any) -> tuple[Any, Any, Any, Any]:
 
 
 def assert_nearly_all(found: np.ndarray, expected: np.ndarray, atol: float = 1e-6) -> None:
-    """19 of 20 rows agree; DLR's quotient may blow up rounding in one."""
+    """Nine of ten rows agree: DLR's quotient may blow up rounding in one, and tip a checkpoint.
+
+    torchattacks adds 1e-12 to norms where we do not, and whether a loss rose can hang on that.
+    """
     close = np.isclose(found, expected, rtol=1e-6, atol=atol).reshape(len(found), -1).all(axis=1)
-    assert close.mean() >= 0.95
+    assert close.mean() >= 0.9
 
 
 @pytest.mark.usefixtures("double")

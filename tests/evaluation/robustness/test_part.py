@@ -17,6 +17,7 @@ from sadajem_jax.data.loading import Images
 from sadajem_jax.evaluation.asked import Asked
 from sadajem_jax.evaluation.autoattack import campaign, fab, square
 from sadajem_jax.evaluation.options import read
+from sadajem_jax.evaluation.parts import Piece
 from sadajem_jax.evaluation.passes import Passes
 from sadajem_jax.evaluation.predictions import Allowance
 from sadajem_jax.evaluation.robustness import part, protocols
@@ -68,12 +69,17 @@ class Evaluated(NamedTuple):
     workdir: pathlib.Path
 
 
+def attacks(asked: Asked) -> list[Piece]:
+    """The part's pieces without the purified ones."""
+    return [piece for piece in part.pieces(asked) if "purified" not in piece.name]
+
+
 def evaluate(asked: Asked, *, force: bool = False) -> Evaluated:
     """Runs the part as --mode=eval does."""
     speeds: Any = None  # asked by no part that was named
     allowance = Allowance(["robustness"], speeds)
     runner = Runner(asked.workdir, asked.model, force=force, allowance=allowance)
-    outcomes = runner.run(list(part.pieces(asked)))
+    outcomes = runner.run(attacks(asked))
     metrics = records.read_json(asked.workdir / "metrics.json")
     return Evaluated(outcomes, metrics, records.read_pieces(asked.workdir), asked.workdir)
 
@@ -91,7 +97,7 @@ def test_accuracies_are_those_of_the_distances(done: Evaluated) -> None:
     """PGD and AutoAttack in l_2 leave the images that are further away than eps, and no other."""
     assert done.outcomes == [Outcome.THERE] * 4
     true = distances(of_known_distances(done.workdir))
-    np.testing.assert_allclose(true, [*DISTANCES, 0], atol=0.006)
+    np.testing.assert_allclose(true, [*DISTANCES, 0], atol=0.015)  # bytes are rounded
     for name, budget in protocols.budgets("l_2").items():
         assert np.abs(true / budget.eps - 1).min() > 0.02  # or PGD could not tell
         expected = np.mean(true > budget.eps)
@@ -149,8 +155,8 @@ def test_figures_show_curves_and_broken_images(done: Evaluated) -> None:
         assert clean.shape == adversarial.shape == (4, 8, 8, 1)
         moved = np.linalg.norm((adversarial - clean).reshape(4, -1), axis=1)
         assert (moved > 0).all() and (moved <= 0.5 * (1 + 1e-5)).all()
-        assert arrays["labels"].tolist() == ["0", "1", "2", "3"]
-        assert arrays["predicted"].tolist() == ["1", "2", "3", "4"]
+        taken_for = dict(zip(arrays["labels"], arrays["predicted"], strict=True))
+        assert taken_for == {"0": "1", "1": "2", "2": "3", "3": "4"}
     for name in ("robustness_l_inf", "robustness_l_2", "autoattack_l_2_0.5"):
         assert (done.workdir / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
@@ -171,7 +177,7 @@ def test_a_killed_attack_goes_on(
 ) -> None:
     """The second evaluation begins where the first was killed, and ends with the same numbers."""
     monkeypatch.setattr(campaign, "SAVE_SECONDS", 0)
-    piece = list(part.pieces(of_known_distances(tmp_path)))[3]
+    piece = attacks(of_known_distances(tmp_path))[3]
     told: list[int] = []
 
     def kill_later(count: int, total: int) -> None:
