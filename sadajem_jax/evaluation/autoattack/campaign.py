@@ -75,8 +75,8 @@ class Campaign:
         self._ranked = np.argsort(-logits, axis=1, kind="stable").astype(np.int32)
         right = self._ranked[:, 0] == labels
         self.clean_accuracy = float(right.mean())
-        first = Ledger.first(np.where(right, STANDS, MISCLASSIFIED), images)
-        self.ledger = save.read() or first
+        found, verdicts = save.read(), np.where(right, STANDS, MISCLASSIFIED)
+        self.ledger = Ledger.of(found) if found else Ledger.first(verdicts, images)
         self._done: list[Name] = []
 
     def run(self, name: Name, runner: Runner) -> None:
@@ -128,10 +128,10 @@ class Campaign:
             if name == self._judging_gradients and runner.attack.suspects:
                 ledger.zero_gradient[portion] |= np.asarray(runner.attack.suspects(state))
             ledger.tried[portion] = True
-            self._save.write(ledger, at_least_after=SAVE_SECONDS)
+            self._save.write(ledger.arrays(), at_least_after=SAVE_SECONDS)
         ledger.finished.append(text)
         ledger.tried[:] = False
-        self._save.write(ledger)
+        self._save.write(ledger.arrays())
 
     def _rows(self, portion: np.ndarray, rank: int, keys: jax.Array) -> Rows:
         targets = self._ranked[portion, rank]

@@ -50,14 +50,31 @@ def _diameter(norm: str, shape: tuple[int, ...]) -> float:
     return 1.0 if norm == "l_inf" else float(np.sqrt(np.prod(shape)))
 
 
-def refuse_network(function: Callable[..., Any], variables: Any, images: np.ndarray) -> None:
-    """Raises Refused for a function that does not give [B, C] logits; nothing is computed."""
+def refuse_step_size(step_size: float) -> None:
+    """Raises Refused for a step that does not go up."""
+    if not 0 < step_size < np.inf:
+        raise Refused(f"step_size must be above 0 and finite, found {step_size}")
+
+
+def refuse_network(function: Callable[..., Any], variables: Any, images: np.ndarray) -> int:
+    """Raises Refused for a function that does not give [B, C] logits; else gives C.
+
+    Nothing is computed.
+    """
     rows = jax.ShapeDtypeStruct((2, *images.shape[1:]), np.float32)
     found = jax.eval_shape(function, variables, rows)
     shape = getattr(found, "shape", None)
     if shape is None or len(shape) != 2 or shape[0] != 2 or shape[1] < 2:
         said = type(found).__name__ if shape is None else f"{list(shape)} for two images"
         raise Refused(f"logits_fn must give [B, C], C at least 2, found {said}")
+    return shape[1]
+
+
+def refuse_labels(labels: np.ndarray, classes: int) -> None:
+    """Raises Refused for labels that are none of so many classes."""
+    if labels.min() < 0 or labels.max() >= classes:
+        found = f"{labels.min()} ... {labels.max()}"
+        raise Refused(f"labels must be from 0 to {classes - 1}, found {found}")
 
 
 def refuse_logits(logits: np.ndarray, labels: np.ndarray) -> None:
@@ -67,9 +84,7 @@ def refuse_logits(logits: np.ndarray, labels: np.ndarray) -> None:
     if not np.isfinite(logits).all():
         row = int(np.argmin(np.isfinite(logits).all(axis=1)))
         raise Refused(f"logits must be finite, those of image {row} are not")
-    if labels.min() < 0 or labels.max() >= logits.shape[1]:
-        found = f"{labels.min()} ... {labels.max()}"
-        raise Refused(f"labels must be from 0 to {logits.shape[1] - 1}, found {found}")
+    refuse_labels(labels, logits.shape[1])
 
 
 def about_model(logits: np.ndarray, again: np.ndarray) -> list[str]:

@@ -19,7 +19,7 @@ from sadajem_jax.evaluation.autoattack.batches import KEPT, Placement, Runner
 from sadajem_jax.evaluation.autoattack.campaign import STANDS, Campaign, Name, Progress
 from sadajem_jax.evaluation.autoattack.fab import fab
 from sadajem_jax.evaluation.autoattack.predictor import Predictor, precise, rounded
-from sadajem_jax.evaluation.autoattack.saved import Save
+from sadajem_jax.evaluation.autoattack.saved import Ledger, Save
 from sadajem_jax.evaluation.autoattack.square import square
 from sadajem_jax.workdir.state_format import checksum
 
@@ -117,7 +117,7 @@ def run(
         predictor,
         eps=eps,
         seed=seed,
-        save=Save(checkpoint, identity),
+        save=Save(checkpoint, identity, Ledger._fields),
         progress=progress,
     )
     search = rounded(search_fn) if search_fn else precise(logits_fn)

@@ -1,7 +1,7 @@
 """An attack's state in a file, so that one that is killed goes on where it was.
 
-The file is replaced atomically, after every target class and, within one, now and then. It names
-what it is of: another attack's is not gone on with.
+The file is replaced atomically, after every pass over the images and, within one, now and then. It
+names what it is of: another attack's is not gone on with.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import pathlib
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,21 +46,39 @@ class Ledger(NamedTuple):
         no = np.zeros(len(images), bool)
         return cls(verdicts.astype(object), images.copy(), no, no.copy(), [])
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """As a file holds it: words as fixed strings."""
+        words = {"verdicts": self.verdicts.astype(str), "finished": np.array(self.finished, str)}
+        return {**self._asdict(), **words}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> Ledger:
+        """From what `arrays` gave."""
+        verdicts, finished = arrays["verdicts"].astype(object), arrays["finished"].tolist()
+        return cls(**{**arrays, "verdicts": verdicts, "finished": finished})
+
 
 class Save:
-    """A ledger's file.
+    """The file of an attack's arrays.
 
     Args:
       path: of the file, or None: nothing is kept.
       identity: what the attack is of, as JSON can hold it.
+      names: of its arrays.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None, identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None,
+        identity: Mapping[str, Any],
+        names: Collection[str],
+    ) -> None:
         self._path = None if path is None else pathlib.Path(path)
         self._identity = json.dumps({"format": FORMAT, **identity}, sort_keys=True)
+        self._names = set(names)
         self._written = time.monotonic()
 
-    def read(self) -> Ledger | None:
+    def read(self) -> dict[str, np.ndarray] | None:
         """What an earlier call left; None where there is nothing, or another attack's.
 
         Raises:
@@ -73,23 +91,22 @@ class Save:
                 found = dict(kept)
             if str(found.pop("identity")) != self._identity:
                 return None
-            verdicts, finished = found["verdicts"].astype(object), found["finished"].tolist()
-            return Ledger(**{**found, "verdicts": verdicts, "finished": finished})
+            if found.keys() != self._names:
+                raise KeyError(*found.keys() ^ self._names)
+            return found
         except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise Refused(
                 f"{self._path}: expected the saved state of an attack, found something else "
                 f"({type(error).__name__}); move it away, and the attack begins anew"
             ) from error
 
-    def write(self, ledger: Ledger, at_least_after: float = 0.0) -> None:
+    def write(self, arrays: Mapping[str, np.ndarray], at_least_after: float = 0.0) -> None:
         """Replaces the file, unless it was written less than so many seconds ago."""
         now = time.monotonic()
         if self._path is None or now - self._written < at_least_after:
             return
         data = io.BytesIO()
-        arrays: dict[str, Any] = ledger._asdict()
-        arrays["verdicts"] = ledger.verdicts.astype(str)
-        arrays["finished"] = np.array(ledger.finished, str)
-        np.savez(data, allow_pickle=False, identity=np.array(self._identity), **arrays)
+        held: Mapping[str, Any] = arrays
+        np.savez(data, allow_pickle=False, identity=np.array(self._identity), **held)
         files.write_bytes_atomically(self._path, data.getvalue())
         self._written = now

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,20 +9,18 @@ import jax
 import numpy as np
 
 from sadajem_jax import backend
-from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.progress import Advance
 from sadajem_jax.data import loading
 from sadajem_jax.data.loading import Images
 from sadajem_jax.evaluation import autoattack, costs, flops, networks
 from sadajem_jax.evaluation.asked import Asked
 from sadajem_jax.evaluation.autoattack.campaign import MISCLASSIFIED, STANDS
-from sadajem_jax.evaluation.autoattack.checks import Refused
 from sadajem_jax.evaluation.autoattack.driver import Result
 from sadajem_jax.evaluation.costs import Cost
 from sadajem_jax.evaluation.networks import Logits
 from sadajem_jax.evaluation.parts import Item, Piece, Size
 from sadajem_jax.evaluation.passes import GRADIENT_SHARE
-from sadajem_jax.evaluation.robustness import figures, pgd, protocols
+from sadajem_jax.evaluation.robustness import figures, pgd, protocols, refusals, unfinished
 from sadajem_jax.evaluation.robustness.protocols import AllPasses, Standard
 from sadajem_jax.evaluation.robustness.purification import part as purification
 from sadajem_jax.evaluation.robustness.unit import of_unit, signed, unit
@@ -55,7 +51,7 @@ def _pgd(asked: Asked, norm: str) -> Piece:
 
     def run(progress: Advance) -> Iterator[Item]:
         test = _attacked(asked)
-        with _refusals():
+        with refusals.as_reasons():
             results = pgd.sweep(
                 asked.logits_fn,
                 asked.model.variables,
@@ -86,9 +82,10 @@ def _autoattack(asked: Asked, ball: Standard) -> Piece:
     name, classes = f"robustness/autoattack/{ball.name}", asked.model.num_classes
 
     def run(progress: Advance) -> Iterator[Item]:
-        test, kept, search_fn = _attacked(asked), _unfinished(asked, ball), _search_fn(asked)
+        test, search_fn = _attacked(asked), _search_fn(asked)
+        kept = unfinished.path(asked, f"autoattack_{ball.name}")
         continued = kept.exists()
-        with _refusals():
+        with refusals.as_reasons():
             result = autoattack.run(
                 of_unit(asked.logits_fn),
                 asked.model.variables,
@@ -105,12 +102,12 @@ def _autoattack(asked: Asked, ball: Standard) -> Piece:
         yield from _said(asked, len(test.labels))
         yield from result.warnings
         if continued:
-            yield "It went on from where an evaluation was stopped; its seconds are those since."
+            yield unfinished.CONTINUED
         yield f"{name}/clean_accuracy", result.clean_accuracy
         yield from ((f"{name}/after_{key}", share) for key, share in result.standing.items())
         yield f"{name}/accuracy", result.robust_accuracy
         yield from _examples(asked, ball, test, result)
-        _forget(kept)
+        unfinished.forget(kept)
 
     settings = {"attack": "AutoAttack, standard", "norm": ball.norm, "eps": f"{ball.eps:.6g}"}
     cost = protocols.autoattack_cost
@@ -168,27 +165,6 @@ def _said(asked: Asked, images: int) -> Iterator[Item]:
     yield from size.note(asked.model.spec.name)
     yield SCALE
     yield PRECISIONS[asked.options.attack_dtype]
-
-
-@contextlib.contextmanager
-def _refusals() -> Iterator[None]:
-    """What cannot be attacked, as logits that are no numbers, is a reason and no failure."""
-    try:
-        yield
-    except Refused as error:
-        raise UserError(str(error)) from error
-
-
-def _unfinished(asked: Asked, ball: Standard) -> pathlib.Path:
-    """Where an attack keeps what it found until it is over."""
-    name = f"autoattack_{ball.name}_{asked.model.checkpoint}.npz"
-    return asked.workdir / "unfinished" / name
-
-
-def _forget(kept: pathlib.Path) -> None:
-    kept.unlink(missing_ok=True)
-    if kept.parent.exists() and not any(kept.parent.iterdir()):
-        kept.parent.rmdir()
 
 
 def _examples(asked: Asked, ball: Standard, test: Images, result: Result) -> Iterator[Figure]:

@@ -156,8 +156,7 @@ def _checked(
     for eps in sizes:
         checks.refuse(clean, labels, norm, eps, batch_size)
     for step_size in (budget.step_size for budget in budgets):
-        if not 0 < step_size < np.inf:
-            raise checks.Refused(f"step_size must be above 0 and finite, found {step_size}")
+        checks.refuse_step_size(step_size)
     if not sizes or sizes != sorted(sizes):
         raise checks.Refused(f"eps must grow from one budget to the next, found {sizes}")
     return x, clean, labels.astype(np.int32)

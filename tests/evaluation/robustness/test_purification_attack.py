@@ -23,7 +23,7 @@ from sadajem_jax.cli import rules
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.evaluation import options
 from sadajem_jax.evaluation.autoattack.batches import Placement
-from sadajem_jax.evaluation.robustness.purification import attack, cost, pgd, presets
+from sadajem_jax.evaluation.robustness.purification import attack, campaign, cost, pgd, presets
 from sadajem_jax.evaluation.robustness.purification.campaign import (
     BROKEN,
     MISCLASSIFIED,
@@ -182,7 +182,8 @@ def test_without_noise_one_chain_is_run() -> None:
     result = attack.run(
         seen, model.variables(), x, labels, settings, kernel=purified.FREE, batch_size=1000
     )
-    assert rows == {NUMBER} and settings.attack_chains > 1
+    assert rows - {2} == {NUMBER}  # two are traced to see what the network gives
+    assert settings.attack_chains > 1
     assert cost.chains(settings) == (1, 1)
     assert cost.chains(settings._replace(noise_std=0.1)) == (4, 20)
     assert len(result.verdicts) == NUMBER
@@ -192,6 +193,7 @@ def random_attack(**fields: Any) -> tuple[Result, list[tuple[int, int]]]:
     """An attack of chains with noise on half a dozen images, and the progress it told."""
     model, x, labels, _ = two_classes(0.05)
     told: list[tuple[int, int]] = []
+    fields = {"progress": lambda *args: told.append(args)} | fields
     result = attacked(
         model,
         x[::3],
@@ -201,7 +203,6 @@ def random_attack(**fields: Any) -> tuple[Result, list[tuple[int, int]]]:
         attack_chains=3,
         verify_chains=5,
         attack_steps=6,
-        progress=lambda *args: told.append(args),
         **fields,
     )
     return result, told
@@ -226,6 +227,115 @@ def test_no_result_depends_on_the_batch(whole: Any) -> None:
     assert_same(whole[0], random_attack(batch_size=2, segment=3)[0])
     assert {STANDS, BROKEN} <= set(whole[0].verdicts)
     assert (random_attack(seed=1)[0].points != whole[0].points).any()
+
+
+class Killed(Exception):
+    """What ends an attack half-way."""
+
+
+def killed(path: pathlib.Path, after: int, **fields: Any) -> list[tuple[int, int]]:
+    """The random attack, killed after so many words of progress; gives those."""
+    told: list[tuple[int, int]] = []
+
+    def hear(done: int, total: int) -> None:
+        told.append((done, total))
+        if len(told) == after:
+            raise Killed
+
+    with pytest.raises(Killed):
+        random_attack(checkpoint=path, progress=hear, **fields)
+    return told
+
+
+@pytest.fixture
+def always_saving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After every portion of images."""
+    monkeypatch.setattr(campaign, "SAVE_SECONDS", 0)
+
+
+def kept_stage(path: pathlib.Path) -> tuple[int, int]:
+    """(stages that are over, images that the next one has done with) in a file."""
+    with np.load(path) as kept:
+        return int(kept["stages"]), int(kept["tried"].sum())
+
+
+@pytest.mark.usefixtures("always_saving")
+def test_a_killed_attack_ends_as_an_unbroken_one(whole: Any, tmp_path: pathlib.Path) -> None:
+    """Killed among the clean images and twice in steps, everything that it finds is the same.
+
+    Batches are of a row, so that portions are of an image or two. What was done is not done again.
+    """
+    path = tmp_path / "deep" / "kept.npz"
+    killed(path, 25, batch_size=1)
+    assert kept_stage(path) == (0, 1)
+    killed(path, 170, batch_size=1)
+    before = kept_stage(path)
+    assert before[0] >= 1 and before[1] >= 1
+    killed(path, 190, batch_size=1)
+    after = kept_stage(path)
+    assert after > before and after[1] >= 1
+    result, told = random_attack(batch_size=1, checkpoint=path)
+    assert_same(result, whole[0])
+    assert (result.gradients, result.blind) == (whole[0].gradients, whole[0].blind)
+    assert told[after[0] - 1] == (after[0] * told[-1][1] // 8, told[-1][1])
+    assert all(a <= b for a, b in itertools.pairwise(told)) and told[-1][0] == told[-1][1]
+    again, stages = random_attack(batch_size=1, checkpoint=path)
+    assert_same(again, whole[0])
+    assert len(stages) == 8  # a word a stage, and no work
+
+
+@pytest.mark.usefixtures("always_saving")
+def test_another_attack_begins_anew(tmp_path: pathlib.Path) -> None:
+    """A file of another seed, size, chain, gradient, search or start is not gone on with.
+
+    Of another one's images, labels or network neither: their checksum is in its identity.
+    """
+    path = tmp_path / "kept.npz"
+    model, x, labels, _ = two_classes(0.05)
+    fields: dict[str, Any] = {"checkpoint": path, "attack_steps": 1}
+    attacked(model, x, labels, **fields)
+    kept = path.read_bytes()
+
+    def words(model: purified.Quadratic, x: Any, labels: Any, **more: Any) -> int:
+        told: list[int] = []
+        path.write_bytes(kept)
+        attacked(model, x, labels, **{**fields, "progress": lambda n, _: told.append(n), **more})
+        return len(told)
+
+    assert words(model, x, labels) == 3
+    others: list[dict[str, Any]] = [
+        {"seed": 1},
+        {"eps": EPS / 2},
+        {"step_size": EPS / 4},
+        {"through_chain": False},
+        {"noise_std": 0.01},
+        {"kernel": purified.FREE._replace(step_size=0.5)},
+        {"search_fn": purified.logits},
+        {"starts": x},
+    ]
+    assert all(words(model, x, labels, **other) > 3 for other in others)
+    assert words(model, -x, labels) > 3
+    assert words(model, x, 1 - labels) > 3
+    assert words(model._replace(c=model.c + 0.01), x, labels) > 3
+    path.write_bytes(b"no archive")
+    with pytest.raises(ValueError, match="expected the saved state of an attack") as caught:
+        attacked(model, x, labels, **fields)
+    assert "\n" not in str(caught.value) and path.read_bytes() == b"no archive"
+
+
+def test_given_points_are_tried_and_no_other() -> None:
+    """Without steps an attack is what a given point does, brought into the ball if it is beyond."""
+    model, x, labels, distances = two_classes(0.5)
+    normal = (model.w[:, 0] - model.w[:, 1]).reshape(purified.SHAPE)
+    side = np.where(labels == 0, -1, 1)[:, None, None, None]
+    beyond = x + 10 * side * np.sign(normal)
+    result = attacked(model, x, labels, starts=beyond, attack_steps=0)
+    worst = np.clip(x + 2 * EPS * side * np.sign(normal), -1, 1)
+    np.testing.assert_allclose(result.points, worst, atol=1e-6)
+    clear = np.abs(distances / EPS - 1) > 0.02
+    np.testing.assert_array_equal((result.verdicts == BROKEN)[clear], (distances < EPS)[clear])
+    near = attacked(model, x, labels, starts=x, attack_steps=0)
+    assert near.accuracy == 1 and result.gradients == 0
 
 
 ON_TWO_DEVICES = """
@@ -355,10 +465,48 @@ def test_what_cannot_be_attacked_is_refused_in_one_line() -> None:
         (x, labels / 2, ValueError, "labels must be integers"),
         (3 * x + 2, labels, ValueError, r"floats in \[-1, 1\]"),
         (x.astype(int), labels, TypeError, "expected uint8 images"),
+        (x, labels + 1, ValueError, r"labels must be from 0 to 1, found 1 \.\.\. 2"),
+        (x, labels - 1, ValueError, r"labels must be from 0 to 1, found -1 \.\.\. 0"),
     ):
         with pytest.raises(error, match=words) as caught:
             attacked(model, wrong_x, wrong_labels)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"eps": -1.0}, "eps must be above 0"),
+        ({"eps": 8}, r"eps must be at most 1, .* 8/255 = 0.03137"),
+        ({"eps": np.nan}, "eps must be above 0"),
+        ({"step_size": 0.0}, "step_size must be above 0"),
+        ({"step_size": -0.01}, "step_size must be above 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"attack_steps": -1}, "attack_steps must be at least 0"),
+        ({"num_steps": -1}, "num_steps must be at least 0"),
+        ({"noise_std": np.nan}, "noise_std must be at least 0 and finite"),
+        ({"verify_chains": 0}, "verify_chains must be at least 1"),
+        ({"starts": np.zeros((2, 3, 3, 1))}, "starts must be finite floats"),
+    ],
+)
+def test_sizes_that_make_no_attack_are_refused_in_one_line(wrong: Any, words: str) -> None:
+    """Balls, steps, batches and numbers without a meaning are named before anything is run."""
+    model, x, labels, _ = two_classes(1.5)
+    with pytest.raises(ValueError, match=words) as caught:
+        attacked(model, x, labels, **wrong)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_of_another_shape_is_refused() -> None:
+    """What gives no [B, C] is no classifier."""
+    model, x, labels, _ = two_classes(1.5)
+    settings = purified.settings(num_steps=1)
+
+    def flat(variables: Any, x: jax.Array) -> jax.Array:
+        return purified.logits(variables, x)[:, 0]
+
+    with pytest.raises(ValueError, match=r"logits_fn must give \[B, C\]"):
+        attack.run(flat, model.variables(), x, labels, settings, kernel=purified.FREE)
 
 
 def test_the_kernel_is_the_trained_one() -> None:

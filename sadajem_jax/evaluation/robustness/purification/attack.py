@@ -8,21 +8,26 @@ images, which the verifying chains judge alone (there the attack's may pass an i
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import numpy as np
 
 from sadajem_jax import sgld
 from sadajem_jax.console.progress import Advance
+from sadajem_jax.evaluation.autoattack import checks
 from sadajem_jax.evaluation.autoattack.batches import Placement
+from sadajem_jax.evaluation.autoattack.saved import Save
 from sadajem_jax.evaluation.networks import Logits
-from sadajem_jax.evaluation.robustness.purification import cost, pgd
+from sadajem_jax.evaluation.robustness.purification import cost, ledger, pgd
 from sadajem_jax.evaluation.robustness.purification.campaign import Campaign, Result
 from sadajem_jax.evaluation.robustness.purification.expectation import Expectation
 from sadajem_jax.evaluation.robustness.purification.meter import Meter
 from sadajem_jax.evaluation.robustness.purification.presets import Purification
 from sadajem_jax.evaluation.robustness.purification.purifier import Purifier
+from sadajem_jax.evaluation.robustness.unit import unit
 from sadajem_jax.inference.images import as_float, as_images
+from sadajem_jax.workdir.state_format import checksum
 
 EPS, STEP_SIZE = 8 / 255, 2 / 255  # on the scale of [0, 1]
 
@@ -42,6 +47,8 @@ def run(
     search_fn: Logits | None = None,
     batch_size: int = 100,
     segment: int | None = None,
+    starts: np.ndarray | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: Advance | None = None,
 ) -> Result:
     """Attacks a classifier behind its own chain, in the L_inf ball.
@@ -66,6 +73,11 @@ def run(
         what `logits_fn` then confirms counts.
       batch_size: rows that a device takes at a time; an image has as many as chains.
       segment: see `Purifier`.
+      starts: [N, H, W, channels] in [-1, 1], where PGD begins, brought into the balls; None: at
+        random. With `attack_steps` 0 these points are tried and no other.
+      checkpoint: a file that keeps what was found, replaced every half minute or so, and at the
+        end; a call with the same arguments, of a fresh process, goes on from it, and one with
+        others replaces it. It stays; delete it at the end.
       progress: told how far it is, in gradients, at most.
 
     Returns:
@@ -73,7 +85,8 @@ def run(
 
     Raises:
       TypeError: for images that are neither uint8 nor floats.
-      ValueError: for images and labels that do not fit, in one line.
+      ValueError: for images, labels, sizes, settings or logits that do not fit, or a checkpoint
+        that is none, in one line.
       UserError: for logits that are not finite, as where the chain diverges.
 
     Examples:
@@ -85,29 +98,38 @@ def run(
       >>> result.verdicts.tolist(), result.accuracy
       (['stands', 'broken'], 0.5)
     """
-    x, labels = _checked(images, labels)
+    x, labels = _checked(images, labels, eps, step_size, batch_size)
+    starts = _checked_starts(starts, x)
+    _refuse_settings(settings)
+    checks.refuse_labels(labels, checks.refuse_network(logits_fn, variables, x))
+    eps, step_size, seed = float(eps), float(step_size), int(seed)
+    made = kernel_of(kernel, settings)
     step_cost = cost.stage(settings, through_chain=through_chain, segment=segment)
     meter = Meter(progress, settings.attack_steps + 2, len(x) * step_cost.gradients)
     number = cost.chains(settings)
     placement = Placement(variables, min(batch_size, len(x) * max(number)))
 
     def purifier(function: Logits) -> Purifier:
-        made = kernel_of(kernel, settings)
         return Purifier(function, made, settings.num_steps, placement, meter.did, segment)
 
     judge = purifier(logits_fn)
     search = judge if search_fn is None else purifier(search_fn)  # one network: compiled once
+    identity = _identity(settings, made, eps, step_size, seed)
+    identity |= {"through_chain": through_chain, "rounded": search_fn is not None}
+    identity["checksum"] = checksum([x, labels, starts, variables]) if checkpoint else ""
     campaign = Campaign(
         pgd.Ball(x, 2 * eps, 2 * step_size),
         labels,
         judge=Expectation(judge, number.verify),
         search=Expectation(search, number.attack),
         seed=seed,
+        starts=starts,
+        save=Save(checkpoint, identity, ledger.NAMES),
     )
-    campaign.judge_clean()
-    meter.stage_over()
-    for step in range(settings.attack_steps + 1):
-        campaign.step(step, through_chain=through_chain, last=step == settings.attack_steps)
+    for stage in range(settings.attack_steps + 2):
+        if stage >= campaign.ledger.stages:
+            last = stage == settings.attack_steps + 1
+            campaign.stage(stage, through_chain=through_chain, last=last)
         meter.stage_over()
     return campaign.result()
 
@@ -120,12 +142,43 @@ def kernel_of(trained: sgld.Langevin, settings: Purification) -> sgld.Langevin:
     return kernel._replace(grad_clip=math.inf, bounds=(-math.inf, math.inf))
 
 
-def _checked(images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+def _identity(
+    settings: Purification, kernel: sgld.Langevin, eps: float, step_size: float, seed: int
+) -> dict[str, Any]:
+    """What a kept attack is of, besides images, network and how it is searched."""
+    chain = {"settings": str(settings), "kernel": str(kernel)}
+    return {"attack": "purified", **chain, "eps": eps, "step_size": step_size, "seed": seed}
+
+
+def _checked(
+    images: Any, labels: Any, eps: float, step_size: float, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Images as float32 and labels as int32; a ValueError of one line for what does not fit."""
     images, labels = np.asarray(images), np.asarray(labels)
     if images.ndim != 4 or not images.size:
-        raise ValueError(f"images must be [N, H, W, channels], N at least 1, found {images.shape}")
-    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
-        found = f"{labels.dtype} {labels.shape}"
-        raise ValueError(f"labels must be integers [{len(images)}], one an image, found {found}")
-    return as_float(as_images(images, images.shape[1:])), labels.astype(np.int32)
+        raise checks.Refused(
+            f"images must be [N, H, W, channels], N at least 1, found {images.shape}"
+        )
+    images = as_images(images, images.shape[1:])
+    checks.refuse(unit(images), labels, "l_inf", eps, batch_size)
+    checks.refuse_step_size(step_size)
+    return as_float(images), labels.astype(np.int32)
+
+
+def _checked_starts(starts: Any, x: np.ndarray) -> np.ndarray | None:
+    if starts is None:
+        return None
+    starts = np.asarray(starts)
+    if starts.shape != x.shape or not np.isfinite(starts).all():
+        found = f"{starts.dtype} {starts.shape}"
+        raise checks.Refused(f"starts must be finite floats {x.shape}, as images, found {found}")
+    return starts.astype(np.float32)
+
+
+def _refuse_settings(settings: Purification) -> None:
+    for name in ("attack_chains", "verify_chains"):
+        if (value := getattr(settings, name)) < 1:
+            raise checks.Refused(f"{name} must be at least 1, found {value}")
+    for name in ("num_steps", "attack_steps", "noise_std"):
+        if not 0 <= (value := getattr(settings, name)) < math.inf:
+            raise checks.Refused(f"{name} must be at least 0 and finite, found {value}")

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import scipy.special
 
+from sadajem_jax.evaluation.autoattack.batches import POOL
 from sadajem_jax.evaluation.robustness.purification.purifier import Purifier
 
 
@@ -41,6 +42,11 @@ class Expectation:
 
     def __init__(self, purifier: Purifier, chains: int) -> None:
         self.purifier, self.chains = purifier, chains
+
+    def portions(self, index: np.ndarray) -> Iterator[np.ndarray]:
+        """Numbers of images in portions whose chains fill some batches, an image or more."""
+        most = max(1, POOL * self.purifier.placement.size // self.chains)
+        return (index[start : start + most] for start in range(0, len(index), most))
 
     def logits(self, x: np.ndarray, image: np.ndarray, key: jax.Array) -> np.ndarray:
         """Averaged logits of any number of images, [n, C] float64.

@@ -1,146 +1,174 @@
 """Robustness behind the model's own chain, as pieces of an evaluation.
 
-The number is that of the full gradient through the chain. BPDA's stands beside it, since older
-work reports nothing else, and so does the network alone under the same PGD: purification has to
-beat it. docs/purification.md says more.
+The chain is attacked with the full gradient, with BPDA's, since older work reports nothing else,
+and with the points that an attack on the network alone ends with; the worst case of the three is
+the number. The network alone under the same PGD stands beside it: purification has to beat it.
+docs/purification.md says more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import pathlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from sadajem_jax.console.progress import Advance
+from sadajem_jax.data.loading import Images
 from sadajem_jax.evaluation import networks
 from sadajem_jax.evaluation.asked import Asked
 from sadajem_jax.evaluation.costs import Cost, total
 from sadajem_jax.evaluation.parts import Item, Piece, Size
 from sadajem_jax.evaluation.passes import GRADIENT_SHARE
-from sadajem_jax.evaluation.robustness.purification import attack, cost, picture
-from sadajem_jax.evaluation.robustness.purification.campaign import MISCLASSIFIED, Result
+from sadajem_jax.evaluation.robustness import refusals, unfinished
+from sadajem_jax.evaluation.robustness.purification import attack, cost, notes, picture
+from sadajem_jax.evaluation.robustness.purification.campaign import MISCLASSIFIED, STANDS, Result
+from sadajem_jax.evaluation.robustness.purification.meter import Joint
 from sadajem_jax.evaluation.robustness.purification.presets import Purification
 from sadajem_jax.inference.images import as_float
 
 NAME = "robustness/purified"
 REVERSE_SHARE = 2 * GRADIENT_SHARE  # through a gradient go about twice its activations
+STATIC, TRANSFER, FULL, BPDA = "static", "transfer", "full_gradient", "bpda"
+ON_CHAIN = (FULL, BPDA, TRANSFER)
 
 
 def pieces(asked: Asked) -> Iterator[Piece]:
-    """Three: the full gradient, BPDA, and the network alone."""
-    for kind in ("full_gradient", "bpda", "static"):
-        yield _piece(asked, kind)
-
-
-def _piece(asked: Asked, kind: str) -> Piece:
-    settings = asked.options.purification
-    if kind == "static":
-        settings = settings._replace(num_steps=0)
-    through_chain = kind == "full_gradient"
-
-    def run(progress: Advance) -> Iterator[Item]:
-        yield from evaluate(asked, kind, settings, progress, through_chain=through_chain)
+    """Two: the model behind its chain, and the network alone."""
+    costs = {kind: functools.partial(_cost, asked, kind) for kind in (STATIC, *ON_CHAIN)}
 
     def takes() -> Cost:
-        found = cost.attack(settings, _number(asked), through_chain=through_chain)
-        return total([found, _shown(settings)]) if through_chain else found
+        made = [one() for one in costs.values()]
+        return total([*made, _shown(asked.options.purification)])
 
+    yield _piece(asked, "chain", asked.options.purification, _of_chain, takes)
+    yield _piece(asked, STATIC, _settings(asked, STATIC), _of_network, costs[STATIC])
+
+
+def _piece(
+    asked: Asked,
+    name: str,
+    settings: Purification,
+    run: Callable[[Asked, Advance], Iterator[Item]],
+    takes: Callable[[], Cost],
+) -> Piece:
     return Piece(
-        f"{NAME}/{kind}",
+        f"{NAME}/{name}",
         asked.on_test | _recorded(asked, settings),
-        run,
+        functools.partial(run, asked),
         checksum=asked.passes.test_checksum,
         unit="",
         cost=takes,
     )
 
 
-def evaluate(
-    asked: Asked, kind: str, settings: Purification, progress: Advance, *, through_chain: bool
-) -> Iterator[Item]:
-    """Attacks the first of the test images; yields size, notes, numbers and the figure."""
-    model, options = asked.model, asked.options
-    chosen = asked.subset(settings.images)
-    search = options.attack_dtype
-    result = attack.run(
-        asked.logits_fn,
-        model.variables,
-        chosen.images,
-        chosen.labels,
-        settings,
-        kernel=model.generator.kernel,
-        through_chain=through_chain,
-        seed=model.seed,
-        search_fn=None if search == "float32" else networks.logits_fn(model.network, search),
-        batch_size=max(1, options.batch_size // REVERSE_SHARE),
-        progress=progress,
-    )
+def _of_chain(asked: Asked, progress: Advance) -> Iterator[Item]:
+    """Size, notes, numbers and the figure of the model behind its chain."""
+    chosen, settings = _chosen(asked), asked.options.purification
+    kept = [_kept(asked, kind) for kind in (STATIC, *ON_CHAIN)]
+    continued = any(path.exists() for path in kept)
+    results = _attack_chain(asked, chosen, progress)
     yield Size(len(chosen.labels))
-    yield from notes(kind, settings, result)
-    yield f"{NAME}/{kind}/accuracy", result.accuracy
-    if kind == "static":
-        yield f"{NAME}/static/clean_accuracy", result.clean_accuracy
-    if kind == "full_gradient":
-        yield f"{NAME}/clean_accuracy", result.clean_accuracy
-        attacked = np.flatnonzero(result.verdicts != MISCLASSIFIED)[: picture.SHOWN]
-        if len(attacked):
-            yield picture.figure(
-                asked.logits_fn,
-                model.variables,
-                as_float(chosen.images[attacked]),
-                result.points[attacked],
-                chosen.labels[attacked],
-                settings,
-                model.class_names,
-                kernel=model.generator.kernel,
-                seed=model.seed,
-            )
+    yield from notes.chain(settings, results)
+    if continued:
+        yield unfinished.CONTINUED
+    stands = np.all([found.verdicts == STANDS for found in results.values()], axis=0)
+    yield f"{NAME}/accuracy", float(stands.mean())
+    yield from ((f"{NAME}/{kind}/accuracy", found.accuracy) for kind, found in results.items())
+    yield f"{NAME}/clean_accuracy", results[FULL].clean_accuracy
+    yield from _picture(asked, chosen, results[FULL])
+    for path in kept:
+        unfinished.forget(path)
 
 
-def notes(kind: str, settings: Purification, result: Result) -> Iterator[str]:
-    """How to read the numbers."""
-    yield (
-        f"PGD, L_inf, eps 8/255 of [0, 1], {settings.attack_steps} steps of 2/255 from a random "
-        f"start, on {len(result.verdicts):,} images; one stands if no step broke it."
-    )
-    if kind == "static":
-        yield (
-            "The network alone, to be compared with; AutoAttack's verdict on it, which is "
-            "stronger, is robustness/autoattack/l_inf_8."
+def _of_network(asked: Asked, progress: Advance) -> Iterator[Item]:
+    """Size, notes and numbers of the network alone."""
+    chosen, kept = _chosen(asked), _kept(asked, STATIC)
+    continued = kept.exists()
+    result = _attack(asked, chosen, STATIC, progress)
+    yield Size(len(chosen.labels))
+    yield from notes.static(_settings(asked, STATIC), result)
+    if continued:
+        yield unfinished.CONTINUED
+    yield f"{NAME}/static/accuracy", result.accuracy
+    yield f"{NAME}/static/clean_accuracy", result.clean_accuracy
+    unfinished.forget(kept)
+
+
+def _attack_chain(asked: Asked, chosen: Images, progress: Advance) -> dict[str, Result]:
+    """What the three attacks on the chain find, by name."""
+    costs = {kind: _cost(asked, kind).gradients for kind in (STATIC, FULL, BPDA, TRANSFER)}
+    joint = Joint(progress, costs)
+    alone = _attack(asked, chosen, STATIC, joint.of(STATIC))
+    found = {kind: _attack(asked, chosen, kind, joint.of(kind)) for kind in (FULL, BPDA)}
+    points = alone.points
+    return found | {TRANSFER: _attack(asked, chosen, TRANSFER, joint.of(TRANSFER), points)}
+
+
+def _attack(
+    asked: Asked,
+    chosen: Images,
+    kind: str,
+    progress: Advance,
+    starts: np.ndarray | None = None,
+) -> Result:
+    """One attack, which goes on where it was stopped."""
+    model, options, search = asked.model, asked.options, asked.options.attack_dtype
+    with refusals.as_reasons():
+        return attack.run(
+            asked.logits_fn,
+            model.variables,
+            chosen.images,
+            chosen.labels,
+            _settings(asked, kind),
+            kernel=model.generator.kernel,
+            through_chain=kind == FULL,
+            seed=model.seed,
+            search_fn=None if search == "float32" else networks.logits_fn(model.network, search),
+            batch_size=max(1, options.batch_size // REVERSE_SHARE),
+            starts=starts,
+            checkpoint=_kept(asked, kind),
+            progress=progress,
         )
-    else:
-        yield from _about_chains(kind, settings, result)
-    if result.blind:
-        yield (
-            f"{result.blind:,} of {result.gradients:,} gradients were zero or no numbers: attacks "
-            "by gradients are unreliable here."
+
+
+def _settings(asked: Asked, kind: str) -> Purification:
+    settings = asked.options.purification
+    if kind == STATIC:
+        return settings._replace(num_steps=0)
+    return settings._replace(attack_steps=0) if kind == TRANSFER else settings
+
+
+def _picture(asked: Asked, chosen: Images, result: Result) -> Iterator[Item]:
+    """Images under the full gradient, if any was attacked."""
+    attacked = np.flatnonzero(result.verdicts != MISCLASSIFIED)[: picture.SHOWN]
+    if len(attacked):
+        yield picture.figure(
+            asked.logits_fn,
+            asked.model.variables,
+            as_float(chosen.images[attacked]),
+            result.points[attacked],
+            chosen.labels[attacked],
+            asked.options.purification,
+            asked.model.class_names,
+            kernel=asked.model.generator.kernel,
+            seed=asked.model.seed,
         )
 
 
-def _about_chains(kind: str, settings: Purification, result: Result) -> Iterator[str]:
-    clips = "clips as trained" if settings.clip else "no clips"
-    yield (
-        f"Behind chains of {settings.num_steps:,} steps, sigma {settings.noise_std:g}, {clips}, "
-        "batch norm in evaluation mode."
-    )
-    if not cost.is_random(settings):
-        yield "Sigma is 0, so that all chains of an image are the same: one was run."
-    else:
-        yield (
-            f"Logits averaged over {settings.attack_chains} chains in the attack and "
-            f"{settings.verify_chains} fresh ones in its verification, which refuted "
-            f"{result.refuted:,} points."
-        )
-    if kind == "bpda":
-        yield (
-            "The purifier's backward pass is taken for the identity: read it beside the full "
-            "gradient's number, never alone."
-        )
+def _chosen(asked: Asked) -> Images:
+    return asked.subset(asked.options.purification.images)
 
 
-def _number(asked: Asked) -> int:
-    return min(asked.options.purification.images, len(asked.passes.test.labels))
+def _kept(asked: Asked, kind: str) -> pathlib.Path:
+    return unfinished.path(asked, f"purified_{kind}")
+
+
+def _cost(asked: Asked, kind: str) -> Cost:
+    number = min(asked.options.purification.images, len(asked.passes.test.labels))
+    return cost.attack(_settings(asked, kind), number, through_chain=kind == FULL)
 
 
 def _shown(settings: Purification) -> Cost:

@@ -32,7 +32,7 @@ class Ball(NamedTuple):
         That of image i is drawn with fold_in(key, i).
         """
         unit = np.asarray(_uniform(self.centre.shape, key))
-        return self._inside(self.centre + np.float32(self.eps) * unit, slice(None))
+        return self.inside(self.centre + np.float32(self.eps) * unit)
 
     def move(self, x: np.ndarray, gradient: np.ndarray, at: np.ndarray) -> np.ndarray:
         """A step of steepest ascent in L_inf, projected.
@@ -44,9 +44,10 @@ class Ball(NamedTuple):
           at: [n] of the ball's images.
         """
         sign = np.sign(np.nan_to_num(gradient, nan=0.0)).astype(np.float32)
-        return self._inside(x + np.float32(self.step_size) * sign, at)
+        return self.inside(x + np.float32(self.step_size) * sign, at)
 
-    def _inside(self, x: np.ndarray, at: np.ndarray | slice) -> np.ndarray:
+    def inside(self, x: np.ndarray, at: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The nearest points of ball and box: of all images, or of those number `at`."""
         near = self.centre[at] + np.clip(x - self.centre[at], -self.eps, self.eps)
         return np.clip(near, -1, 1).astype(np.float32)
 
