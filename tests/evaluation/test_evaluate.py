@@ -404,7 +404,8 @@ def test_one_pass_over_the_test_set_serves_all(
     assert run(tmp_path / "run", eval__only=only) == 0
     assert made == expected
     made.clear()
-    done = run(tmp_path / "run", eval__only=f"{only},accuracy,calibration")
+    parts_again = ",".join(dict.fromkeys([*only.split(","), "accuracy", "calibration"]))
+    done = run(tmp_path / "run", eval__only=parts_again)
     assert done == 0 and all(not gradient for _, gradient in made)  # sets are done: none is taken
 
 

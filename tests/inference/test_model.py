@@ -476,7 +476,7 @@ def test_a_model_without_bounds_bears_its_own_samples() -> None:
     A Gaussian's density falls by half the square of the distance, also far outside.
     """
     model, means = models.bells(sgld__clip_images=False, sgld__grad_clip="inf")
-    far = 3 * means[:2] + 1
+    far = 5 * means[:2] + 1
     expected = logsumexp(-((far[:, None] - means) ** 2).sum(axis=(2, 3, 4)) / 2, axis=1)
     np.testing.assert_allclose(model.log_density(far), expected, rtol=1e-5)
     moved = model.refine(KEY, far, 1)  # a whole score, unclipped: onto the mean of the class
