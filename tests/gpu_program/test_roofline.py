@@ -88,7 +88,8 @@ def test_cards_share_the_work_and_pay_in_messages() -> None:
     eight = sharing.shared(one, recipe(), h100, 8)
     assert eight.convolutions == one.convolutions / 8 and eight.launches == one.launches
     gradient = 2 * (10e-6 + 2 * (7 / 8) * 4 * 36.49e6 / 450e9)
-    assert eight.messages == pytest.approx(gradient + 550 * 10e-6, rel=1e-3)
+    moments = 25 * (2 * 5 + 2 * 24 / 7)  # chain steps: forward and back; passes: as XLA merges
+    assert eight.messages == pytest.approx(gradient + moments * 10e-6, rel=1e-3)
     unnormed = sharing.shared(one, recipe(model__norm="none"), h100, 8)
     assert unnormed.messages == pytest.approx(gradient, rel=0.01)
     many = sharing.shared(one, recipe(), h100, 64)
