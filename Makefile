@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 demo: $(VENV)/.installed
 	$(BIN)/python main.py --config=configs/digits.py --workdir=runs/demo
-	@# The parts that are left out take minutes each on two cores: README names the command for all.
+	@# The parts that are left out take longer (RESULTS.md): README names the command for all.
 	$(BIN)/python main.py --mode=eval --workdir=runs/demo --config.eval.only=$(QUICK_PARTS)
 
 test: lint

@@ -47,7 +47,7 @@ class Progress:
         self._said = self._now = time.monotonic()
         self._first: tuple[float, int] | None = None  # after the first call all is compiled
         self._begun: tuple[float, int] | None = None  # the same of this pass
-        self._start, self._stands, self._over = self._now, "compiling", threading.Event()
+        self._start, self._stands, self._over = self._now, "begun", threading.Event()
 
     def __call__(self, done: int, total: int) -> None:
         """Takes how much of a pass is done, and how much there is."""

@@ -60,7 +60,7 @@ def test_work_that_is_not_heard_of_still_speaks(
         progress(1, 3)
         time.sleep(0.2)
     said = capsys.readouterr().out
-    assert "landscape: compiling, 0 s\n" in said and "landscape: 1 of 3, 0 s\n" in said
+    assert "landscape: begun, 0 s\n" in said and "landscape: 1 of 3, 0 s\n" in said
     time.sleep(0.1)
     assert capsys.readouterr().out == ""
 
