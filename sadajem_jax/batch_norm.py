@@ -12,64 +12,70 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 MOMENTS = "moments"  # the collection that a training-mode forward sows its batch moments into
 STATISTICS_MOMENTUM = 0.1  # new = 0.1 old + 0.9 batch: PyTorch's momentum 0.9 is Flax's 0.1
 EPSILON = 1e-5
 
 
-def forward(network: nn.Module, variables: Any, x: jax.Array) -> tuple[jax.Array, Any]:
+Groups = tuple[int, ...]
+"""How many consecutive rows of a batch are normalised by their own moments, group by group."""
+
+
+def forward(
+    network: nn.Module, variables: Any, x: jax.Array, groups: Groups = ()
+) -> tuple[jax.Array, jax.Array]:
     """A training-mode forward.
 
     Args:
-      network: (x [B, H, W, channels], train) -> logits [B, C].
+      network: (x [B, H, W, channels], train, groups) -> logits [B, C].
       variables: what `network.apply` takes.
       x: [B, H, W, channels].
+      groups: G sizes that add up to B; none: the whole batch is one group.
 
     Returns:
-      (logits [B, C], the batch's moments in the structure of "batch_stats", empty without norms).
+      (logits [B, C], moments [G, M]: a row for each group, the leaves of "batch_stats" in a row.
+      M is 0 without norms).
     """
-    logits, sown = network.apply(variables, x, train=True, mutable=[MOMENTS])
-    return logits, sown.get(MOMENTS, {})
+    logits, sown = network.apply(variables, x, train=True, groups=groups, mutable=[MOMENTS])
+    moments = sown.get(MOMENTS, {})
+    return logits, in_a_row(moments) if moments else jnp.zeros((max(len(groups), 1), 0))
 
 
-def frozen_forward(network: nn.Module, variables: Any, x: jax.Array) -> tuple[jax.Array, Any]:
+def in_a_row(tree: Any) -> jax.Array:
+    """The leaves [..., C] of a tree in its order as one [..., M]."""
+    return jnp.concatenate(jax.tree.leaves(tree), axis=-1)
+
+
+def frozen_forward(network: nn.Module, variables: Any, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """An evaluation-mode forward, as `forward`: it normalises by what runs, and has no moments."""
-    return jnp.asarray(network.apply(variables, x)), {}
+    size = sum(leaf.size for leaf in jax.tree.leaves(variables.get("batch_stats", {})))
+    return jnp.asarray(network.apply(variables, x)), jnp.zeros((0, size))
 
 
-def fold_statistics(
-    batch_stats: Any, data: Any, chain: Any, negatives: Any, label: Any, further: Any = ()
-) -> Any:
-    """Running statistics after the forwards of a first pass, in the released order.
+def fold_statistics(batch_stats: Any, moments: jax.Array) -> Any:
+    """Running statistics after some forwards: each moves them by new = 0.1 old + 0.9 batch.
 
-    data, chain 1..K, negatives, labelled: each moves them by new = 0.1 old + 0.9 batch, so 90% of
-    the result is the labelled batch's. A forward that was not made, or in evaluation mode, has an
-    empty tree for its moments and moves nothing.
+    So 90% of the result is the last one's. One product for all layers together.
 
     Args:
       batch_stats: the running statistics before.
-      data: moments of the data's forward, the same structure.
-      chain: moments of the chain's forwards, each leaf with a leading axis K.
-      negatives: moments of the negative samples' forward.
-      label: moments of the labelled batch's forward.
-      further: moments of other forwards, one tree each; they come before the labelled batch's.
+      moments: [n, M] of the forwards in their order, see `forward`.
 
     Returns:
       The running statistics after.
     """
-
-    def fold(old: jax.Array, *given: jax.Array) -> jax.Array:
-        moments = jnp.concatenate([m if m.ndim > old.ndim else m[None] for m in given])
-        age = jnp.arange(len(moments))[::-1].astype(old.dtype)
-        weights = (1 - STATISTICS_MOMENTUM) * STATISTICS_MOMENTUM**age
-        kept = STATISTICS_MOMENTUM ** len(moments)
-        return kept * old + jnp.tensordot(
-            weights, moments.astype(old.dtype), 1, precision="highest"
-        )
-
-    in_order = (data, chain, negatives, *further, label)
-    return jax.tree.map(fold, batch_stats, *(tree for tree in in_order if jax.tree.leaves(tree)))
+    leaves, structure = jax.tree.flatten(batch_stats)
+    if not leaves:
+        return batch_stats
+    old = in_a_row(batch_stats)
+    age = jnp.arange(len(moments))[::-1].astype(old.dtype)
+    weights = (1 - STATISTICS_MOMENTUM) * STATISTICS_MOMENTUM**age
+    kept = STATISTICS_MOMENTUM ** len(moments)
+    new = kept * old + jnp.dot(weights, moments.astype(old.dtype), precision="highest")
+    ends = np.cumsum([len(leaf) for leaf in leaves])[:-1]
+    return jax.tree.unflatten(structure, jnp.split(new, ends))
 
 
 class BatchNorm(nn.Module):
@@ -84,7 +90,7 @@ class BatchNorm(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool, groups: Groups = ()) -> jax.Array:
         """[B, H, W, C] -> [B, H, W, C]; moments and normalisation in at least float32."""
         features = (x.shape[-1],)
         scale = self.param("scale", nn.initializers.ones, features, self.param_dtype)
@@ -92,19 +98,43 @@ class BatchNorm(nn.Module):
         mean = self.variable("batch_stats", "mean", jnp.zeros, features, self.param_dtype)
         var = self.variable("batch_stats", "var", jnp.ones, features, self.param_dtype)
         x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        batch_mean, batch_var = self._moments(x) if train else (mean.value, var.value)
+        batch_mean, batch_var = self._moments(x, groups) if train else (mean.value, var.value)
         gain = scale * jax.lax.rsqrt(batch_var + EPSILON)
-        return (x * gain + (bias - batch_mean * gain)).astype(self.dtype)
+        shift = bias - batch_mean * gain
+        return (x * of_rows(gain, groups) + of_rows(shift, groups)).astype(self.dtype)
 
-    def _moments(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        count = x.size // x.shape[-1]
-        mean = jnp.mean(x, axis=(0, 1, 2))
+    def _moments(self, x: jax.Array, groups: Groups) -> tuple[jax.Array, jax.Array]:
+        mean = group_means(x, groups)
         # in one pass over x, as Flax does; two passes cost a sixth of a CPU step
-        var = jnp.maximum(jnp.mean(jnp.square(x), axis=(0, 1, 2)) - jnp.square(mean), 0)
-        self.sow(MOMENTS, "mean", mean, reduce_fn=_latest, init_fn=_nothing)
-        unbiased = var * (count / max(count - 1, 1))
-        self.sow(MOMENTS, "var", unbiased, reduce_fn=_latest, init_fn=_nothing)
+        var = jnp.maximum(group_means(jnp.square(x), groups) - jnp.square(mean), 0)
+        count = np.asarray(groups or x.shape[:1], mean.dtype)[:, None] * (x.shape[1] * x.shape[2])
+        for name, value in (("mean", mean), ("var", var * (count / np.maximum(count - 1, 1)))):
+            rows = value.reshape(-1, x.shape[-1])
+            self.sow(MOMENTS, name, rows, reduce_fn=_latest, init_fn=_nothing)
         return mean, var
+
+
+def group_means(x: jax.Array, groups: Groups) -> jax.Array:
+    """Means of [B, H, W, C] over rows and pixels: [G, C] of several groups, [C] of one."""
+    if len(groups) < 2:
+        return jnp.mean(x, axis=(0, 1, 2))
+    rows = jnp.mean(x, axis=(1, 2))
+    return jnp.dot(_shares(groups, rows.dtype), rows, precision="highest")
+
+
+def of_rows(value: jax.Array, groups: Groups) -> jax.Array:
+    """What each row's group has: [G, C] -> [B, 1, 1, C]; a single [C] goes for all."""
+    if value.ndim == 1:
+        return value
+    belongs = (_shares(groups, value.dtype) > 0).astype(value.dtype)
+    return jnp.dot(belongs.T, value, precision="highest")[:, None, None]
+
+
+def _shares(groups: Groups, dtype: Any) -> np.ndarray:
+    """[G, B]: a row's share in the mean of its group, 0 in the others'."""
+    group = np.repeat(np.arange(len(groups)), groups)
+    sizes = np.asarray(groups)[:, None]
+    return ((group == np.arange(len(groups))[:, None]) / sizes).astype(dtype)
 
 
 def _latest(_: Any, new: jax.Array) -> jax.Array:

@@ -34,21 +34,21 @@ class Weights(NamedTuple):
 
 
 class Passes(NamedTuple):
-    """One value for each of the forwards of a pass: images, labels, logits or moments.
+    """One value for each batch of a pass, in the released order: images, labels or logits.
 
     Without a p(x) term there is nothing of `data` and `negatives`: they are None.
 
     Attributes:
       data: of the p(x) stream's images, batch B.
       negatives: of the negative samples, batch B.
-      labelled: of the augmented images, batch L.
       further: of the images of each further term, see `further_terms`.
+      labelled: of the augmented images, batch L.
     """
 
     data: Any
     negatives: Any
+    further: tuple[Any, ...]
     labelled: Any
-    further: tuple[Any, ...] = ()
 
 
 class Terms(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from sadajem_jax import energy, micro_batches, objective, replay_buffer, sgld
@@ -60,8 +61,7 @@ def update(
     x_neg, info = negative_samples(model, state.variables, batch, config)
     drawn = further_images(model, state.variables, batch, config)
     first = first_pass(model, state, batch, x_neg, config, drawn)
-    data, negatives, labelled, further = first.moments
-    batch_stats = fold_statistics(state.batch_stats, data, info.aux, negatives, labelled, further)
+    batch_stats = fold_statistics(state.batch_stats, in_released_order(first.moments, info.aux))
     grads, gradient = first.grads, first.gradient
     updates, opt_state = tx.update(grads, state.opt_state, state.params, grad_fn=gradient)
     params = optax.apply_updates(state.params, updates)
@@ -75,7 +75,7 @@ def update(
     return state, x_neg, measured(first, info, params)
 
 
-NO_CHAIN = sgld.SgldInfo(log_density=(), score_norm=(), aux={})
+NO_CHAIN = sgld.SgldInfo(log_density=(), score_norm=(), aux=None)
 
 
 def negative_samples(
@@ -84,7 +84,7 @@ def negative_samples(
     """Runs the chains, the network in training mode unless the config says otherwise.
 
     Returns:
-      (x_neg [B, H, W, channels], info; its aux holds the moments of every forward, [K, ...]).
+      (x_neg [B, H, W, channels], info; its aux holds the moments of every forward, [K, 1, M]).
       Without a p(x) term there are none: (None, NO_CHAIN).
     """
     if batch.x_init is None:
@@ -142,14 +142,14 @@ class FirstPass(NamedTuple):
       grads: gradient at the state's parameters.
       loss: scalar.
       terms: its parts.
-      moments: of each of the forwards.
+      moments: [n, M] of its batches, see `together`.
     """
 
     gradient: Callable[[Any], Any]
     grads: Any
     loss: jax.Array
     terms: objective.Terms
-    moments: Passes
+    moments: jax.Array
 
 
 def first_pass(
@@ -165,16 +165,14 @@ def first_pass(
     def loss(params: Any, part: tuple[Passes, Passes]) -> tuple[jax.Array, Any]:
         images, labels = part
         variables = {"params": params, "batch_stats": state.batch_stats}
-        outputs = [forward(model, variables, x) for x in jax.tree.leaves(images)]
-        shape = jax.tree.structure(images)  # of those that there are
-        logits, moments = (jax.tree.unflatten(shape, each) for each in zip(*outputs, strict=True))
+        logits, moments = together(model, variables, images)
         value, terms = objective.joint_loss(logits, labels, config.weights, config.further)
         return value, (value, terms, moments)
 
     images, classes = zip(*drawn, strict=True) if drawn else ((), ())
     inputs = (
-        Passes(batch.x_data, x_neg, batch.x_label, images),
-        Passes(batch.data_labels, batch.chain_labels, batch.labels, classes),
+        Passes(batch.x_data, x_neg, images, batch.x_label),
+        Passes(batch.data_labels, batch.chain_labels, classes, batch.labels),
     )
 
     def gradient_and_aux(params: Any) -> tuple[Any, Any]:
@@ -186,6 +184,32 @@ def first_pass(
 
     grads, (value, terms, moments) = gradient_and_aux(state.params)
     return FirstPass(lambda params: gradient_and_aux(params)[0], grads, value, terms, moments)
+
+
+def together(model: nn.Module, variables: Any, images: Passes) -> tuple[Passes, jax.Array]:
+    """One forward of all images of a pass; batch norm takes each entry by itself.
+
+    Returns:
+      (logits of each, moments [n, M] of the n entries that there are, in their order).
+    """
+    entries, structure = jax.tree.flatten(images)
+    groups = tuple(len(x) for x in entries)
+    logits, moments = forward(model, variables, jnp.concatenate(entries), groups)
+    parts = jnp.split(logits, np.cumsum(groups)[:-1])
+    return jax.tree.unflatten(structure, parts), moments
+
+
+def in_released_order(moments: jax.Array, chain: Any) -> jax.Array:
+    """Of all forwards [n, M]: data, chain 1..K, negatives, further, labelled.
+
+    Args:
+      moments: [m, M] of a pass, see `together`.
+      chain: [K, 1, M] of the chain's forwards ([K, 0, M]: in evaluation mode), or None.
+    """
+    if chain is None:
+        return moments
+    steps, each, size = chain.shape
+    return jnp.concatenate([moments[:1], chain.reshape(steps * each, size), moments[1:]])
 
 
 def averaged(ema: Any, params: Any, batch_stats: Any, decay: float) -> Any:

@@ -7,16 +7,20 @@ convolution, PyTorch's padding and PyTorch's initial distribution (PAPER: Zagoru
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sadajem_jax.batch_norm import BatchNorm
+from sadajem_jax.batch_norm import BatchNorm, Groups
 
 LEAKY_SLOPE = 0.2
+
+Activate = Callable[[jax.Array, str], jax.Array]
+"""(x, name) -> x normalised and activated."""
 
 
 def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
@@ -55,34 +59,39 @@ class WideResNet(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool = False, groups: Groups = ()) -> jax.Array:
         """Logits [B, C] of images [B, H, W, channels] in [-1, 1].
 
-        With `train=True` a batch is normalised by its own moments, so its rows are coupled.
+        With `train=True` a batch is normalised by its own moments, so its rows are coupled; each
+        group of rows by those of the group, if sizes of several are given.
         """
         blocks = blocks_per_stage(self.depth)
+        activate = functools.partial(self._activate, train=train, groups=groups)
         x = self._conv(x.astype(self.dtype), 16, 3, 1, "conv1")
         for stage in range(4 if x.shape[1] == 64 else 3):  # ImageNet at 64 pixels has a fourth
             for block in range(blocks):
                 features = (16 << stage) * self.width
                 stride = 2 if stage > 0 and block == 0 else 1
-                x = self._block(x, features, stride, train, f"layer{stage + 1}_{block}")
-        x = self._activate(x, train, "bn1")
+                x = self._block(x, features, stride, activate, f"layer{stage + 1}_{block}")
+        x = activate(x, "bn1")
         x = jnp.mean(x.astype(jnp.promote_types(x.dtype, jnp.float32)), axis=(1, 2))
         return self._linear(x)
 
-    def _block(self, x: jax.Array, features: int, stride: int, train: bool, name: str) -> jax.Array:
-        out = self._activate(x, train, f"{name}_bn1")
+    def _block(
+        self, x: jax.Array, features: int, stride: int, activate: Activate, name: str
+    ) -> jax.Array:
+        out = activate(x, f"{name}_bn1")
         out = self._conv(out, features, 3, 1, f"{name}_conv1")
-        out = self._activate(out, train, f"{name}_bn2")
+        out = activate(out, f"{name}_bn2")
         out = self._conv(out, features, 3, stride, f"{name}_conv2")  # the stride is on the second
         if stride != 1 or x.shape[-1] != features:
             x = self._conv(x, features, 1, stride, f"{name}_shortcut")  # of the block's raw input
         return x + out
 
-    def _activate(self, x: jax.Array, train: bool, name: str) -> jax.Array:
+    def _activate(self, x: jax.Array, name: str, *, train: bool, groups: Groups) -> jax.Array:
         if self.norm == "batch":
-            x = BatchNorm(dtype=self.dtype, param_dtype=self.param_dtype, name=name)(x, train)
+            norm = BatchNorm(dtype=self.dtype, param_dtype=self.param_dtype, name=name)
+            x = norm(x, train, groups)
         elif self.norm != "none":
             raise ValueError(f'norm must be "batch" or "none", found {self.norm!r}')
         return nn.leaky_relu(x, LEAKY_SLOPE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -29,14 +30,17 @@ def test_batch_norm_is_the_textbook_s() -> None:
     out, sown = layer.apply(variables, x, True, mutable=[MOMENTS])
     mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
     np.testing.assert_allclose(out, normalised(mean, var), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(sown[MOMENTS]["mean"], mean, rtol=1e-5)
-    np.testing.assert_allclose(sown[MOMENTS]["var"], x.var((0, 1, 2), ddof=1), rtol=1e-5)
+    np.testing.assert_allclose(sown[MOMENTS]["mean"][0], mean, rtol=1e-5)
+    np.testing.assert_allclose(sown[MOMENTS]["var"][0], x.var((0, 1, 2), ddof=1), rtol=1e-5)
     out = layer.apply(variables, x, False)
     np.testing.assert_allclose(np.asarray(out), normalised(**running), rtol=1e-4, atol=1e-5)
 
 
 def test_a_forward_hands_out_the_moments() -> None:
-    """A training-mode forward gives the logits and each norm's moments; without norms none."""
+    """A training-mode forward gives the logits and the norms' moments in a row; without norms none.
+
+    In the order of the running statistics' leaves.
+    """
     x = jax.random.uniform(jax.random.key(1), (3, 8, 8, 1), minval=-1, maxval=1)
     for norm in ("batch", "none"):
         network = WideResNet(10, 1, 3, norm)
@@ -44,44 +48,63 @@ def test_a_forward_hands_out_the_moments() -> None:
         logits, moments = batch_norm.forward(network, variables, x)
         expected, sown = network.apply(variables, x, train=True, mutable=[MOMENTS])
         np.testing.assert_array_equal(logits, expected)
-        jax.tree.map(np.testing.assert_array_equal, moments, dict(sown).get(MOMENTS, {}))
-        like = variables.get("batch_stats", {})
-        assert jax.tree.map(jnp.shape, moments) == jax.tree.map(jnp.shape, like)
+        stats = variables.get("batch_stats", {})
+        assert moments.shape == (1, sum(leaf.size for leaf in jax.tree.leaves(stats)))
+        if norm == "batch":
+            assert dict(sown)[MOMENTS].keys() == stats.keys()
+            np.testing.assert_array_equal(moments, batch_norm.in_a_row(dict(sown)[MOMENTS]))
 
 
-@pytest.mark.parametrize("num_steps", [0, 1, 3])
-def test_folding_is_the_sequential_recursion(num_steps: int) -> None:
-    """The statistics move by new = 0.1 old + 0.9 batch: data, chain 1..K, negatives, labelled."""
+def test_each_group_of_rows_is_normalised_by_itself() -> None:
+    """Outputs, moments and gradients of three unequal groups are those of a forward for each."""
+    layer, sizes = BatchNorm(), (2, 3, 3)
+    x = jax.random.normal(jax.random.key(1), (8, 4, 4, 5)) + jnp.arange(8.0)[:, None, None, None]
+    params = {"scale": jnp.linspace(0.5, 2, 5), "bias": jnp.linspace(-1, 1, 5)}
+    weights = jax.random.normal(jax.random.key(2), x.shape)
+
+    def forward(params: Any, x: jax.Array, *groups: Any) -> tuple[jax.Array, jax.Array]:
+        stats = {"mean": jnp.zeros(5), "var": jnp.ones(5)}
+        variables = {"params": params, "batch_stats": stats}
+        out, sown = layer.apply(variables, x, True, *groups, mutable=[MOMENTS])
+        return out, batch_norm.in_a_row(sown[MOMENTS])
+
+    def grouped(params: Any, x: jax.Array) -> Any:
+        out, moments = forward(params, x, sizes)
+        return jnp.sum(weights * out), (out, moments)
+
+    def apart(params: Any, x: jax.Array) -> Any:
+        each = [forward(params, part) for part in jnp.split(x, np.cumsum(sizes)[:-1])]
+        out, moments = (jnp.concatenate(values) for values in zip(*each, strict=True))
+        return jnp.sum(weights * out), (out, moments)
+
+    found, expected = (
+        jax.value_and_grad(f, (0, 1), has_aux=True)(params, x) for f in (grouped, apart)
+    )
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)
+    jax.tree.map(close, found, expected)
+
+
+@pytest.mark.parametrize("num_forwards", [0, 1, 5])
+def test_folding_is_the_sequential_recursion(num_forwards: int) -> None:
+    """The statistics move by new = 0.1 old + 0.9 batch, forward after forward."""
     rng = np.random.default_rng(0)
-
-    def draw(*lead: int) -> Any:
-        return {"bn": {"mean": jnp.asarray(rng.normal(size=(*lead, 3)), jnp.float32)}}
-
-    old, data, chain, negatives, label = draw(), draw(), draw(num_steps), draw(), draw()
+    old = {"bn": {"mean": jnp.asarray(rng.normal(size=3), jnp.float32), "var": jnp.ones(3)}}
+    moments = jnp.asarray(rng.normal(size=(num_forwards, 6)), jnp.float32)
     with jax.numpy_dtype_promotion("strict"):
-        found = batch_norm.fold_statistics(old, data, chain, negatives, label)
-    value = np.float64(old["bn"]["mean"])
-    steps = list(chain["bn"]["mean"])
-    for batch in [data["bn"]["mean"], *steps, negatives["bn"]["mean"], label["bn"]["mean"]]:
+        found = batch_norm.fold_statistics(old, moments)
+    value = np.concatenate([np.float64(old["bn"]["mean"]), np.ones(3)])
+    for batch in moments:
         value = 0.1 * value + 0.9 * np.float64(batch)
-    np.testing.assert_allclose(found["bn"]["mean"], value, rtol=1e-5)
+    np.testing.assert_allclose(batch_norm.in_a_row(found), value, rtol=1e-5)
     assert found["bn"]["mean"].dtype == jnp.float32
+    assert batch_norm.fold_statistics({}, jnp.zeros((num_forwards, 0))) == {}
 
 
-def test_forwards_that_were_not_made_move_nothing() -> None:
-    """A classifier's statistics are 0.1 old + 0.9 labelled; further ones come before the labelled.
-
-    A forward in evaluation mode has no moments, and normalises by what runs.
-    """
-    old, label, more = ({"mean": jnp.full(3, value)} for value in (1.0, 2.0, 5.0))
-    found = batch_norm.fold_statistics(old, None, {}, None, label)
-    np.testing.assert_allclose(found["mean"], 0.1 * 1 + 0.9 * 2, rtol=1e-6)
-    found = batch_norm.fold_statistics(old, None, {}, None, label, (more,))
-    np.testing.assert_allclose(found["mean"], 0.1 * (0.1 * 1 + 0.9 * 5) + 0.9 * 2, rtol=1e-6)
-    assert batch_norm.fold_statistics({}, {}, {}, {}, {}) == {}
+def test_a_forward_in_evaluation_mode_has_no_moments() -> None:
+    """It normalises by what runs, and its moments have no row."""
     network = WideResNet(10, 1, 3)
     x = jax.random.uniform(jax.random.key(1), (2, 8, 8, 1))
     variables = jax.jit(network.init)(jax.random.key(0), x)
     logits, moments = batch_norm.frozen_forward(network, variables, x)
     np.testing.assert_array_equal(logits, network.apply(variables, x))
-    assert moments == {}
+    assert moments.shape == (0, batch_norm.in_a_row(variables["batch_stats"]).size)
