@@ -7,6 +7,7 @@ the released order, written down once. PyTorch's conventions: the unbiased varia
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -101,7 +102,7 @@ class BatchNorm(nn.Module):
         batch_mean, batch_var = self._moments(x, groups) if train else (mean.value, var.value)
         gain = scale * jax.lax.rsqrt(batch_var + EPSILON)
         shift = bias - batch_mean * gain
-        return (x * of_rows(gain, groups) + of_rows(shift, groups)).astype(self.dtype)
+        return scaled_and_shifted(x, gain, shift, groups).astype(self.dtype)
 
     def _moments(self, x: jax.Array, groups: Groups) -> tuple[jax.Array, jax.Array]:
         mean = group_means(x, groups)
@@ -118,23 +119,34 @@ def group_means(x: jax.Array, groups: Groups) -> jax.Array:
     """Means of [B, H, W, C] over rows and pixels: [G, C] of several groups, [C] of one."""
     if len(groups) < 2:
         return jnp.mean(x, axis=(0, 1, 2))
-    rows = jnp.mean(x, axis=(1, 2))
-    return jnp.dot(_shares(groups, rows.dtype), rows, precision="highest")
+    belongs = parts_of(groups)
+    means = jnp.mean(x.reshape(len(belongs), -1, x.shape[-1]), axis=1)
+    shares = (belongs / belongs.sum(axis=0)).astype(means.dtype)
+    return jnp.sum(shares[:, :, None] * means[:, None], axis=0)
 
 
-def of_rows(value: jax.Array, groups: Groups) -> jax.Array:
-    """What each row's group has: [G, C] -> [B, 1, 1, C]; a single [C] goes for all."""
-    if value.ndim == 1:
-        return value
-    belongs = (_shares(groups, value.dtype) > 0).astype(value.dtype)
-    return jnp.dot(belongs.T, value, precision="highest")[:, None, None]
+def scaled_and_shifted(
+    x: jax.Array, gain: jax.Array, shift: jax.Array, groups: Groups
+) -> jax.Array:
+    """Gain x + shift, by channel [C] or by group and channel [G, C]."""
+    if gain.ndim == 1:
+        return x * gain + shift
+    belongs = parts_of(groups)[:, :, None]
+    gain, shift = (jnp.sum(jnp.where(belongs, v, 0), axis=1)[:, None] for v in (gain, shift))
+    return (x.reshape(len(belongs), -1, x.shape[-1]) * gain + shift).reshape(x.shape)
 
 
-def _shares(groups: Groups, dtype: Any) -> np.ndarray:
-    """[G, B]: a row's share in the mean of its group, 0 in the others'."""
-    group = np.repeat(np.arange(len(groups)), groups)
-    sizes = np.asarray(groups)[:, None]
-    return ((group == np.arange(len(groups))[:, None]) / sizes).astype(dtype)
+def parts_of(groups: Groups) -> np.ndarray:
+    """[P, G] bool, to which group each of the P largest equal parts of the batch belongs.
+
+    Whole parts, so that nothing is looked up row by row: a look-up's gradient is a scatter.
+
+    Examples:
+      >>> parts_of((4, 4, 8)).astype(int).tolist()
+      [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]]
+    """
+    counts = np.asarray(groups) // math.gcd(*groups)
+    return np.repeat(np.arange(len(groups)), counts)[:, None] == np.arange(len(groups))
 
 
 def _latest(_: Any, new: jax.Array) -> jax.Array:
