@@ -14,6 +14,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 from sadajem_jax.batch_norm import BatchNorm, Groups
 
@@ -96,7 +97,7 @@ class WideResNet(nn.Module):
             raise ValueError(f'norm must be "batch" or "none", found {self.norm!r}')
         return nn.leaky_relu(x, LEAKY_SLOPE)
 
-    def _conv(self, x: jax.Array, features: int, size: int, stride: int, name: str) -> jax.Array:
+    def _conv(self, x: jax.Array, features: int, size: int, stride: int, name: str, still=True) -> jax.Array:
         init = torch_uniform(size * size * x.shape[-1])
         return nn.Conv(
             features,
@@ -105,6 +106,7 @@ class WideResNet(nn.Module):
             padding=size // 2,  # on both sides; Flax's SAME pads 0 and 1 at stride 2
             kernel_init=init,
             bias_init=init,
+            promote_dtype=_promoted if still else promote_dtype,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
             name=name,
@@ -120,6 +122,11 @@ class WideResNet(nn.Module):
             param_dtype=self.param_dtype,
             name="class_output",
         )(x)
+
+
+def _promoted(x, kernel, bias, *, dtype):
+    x, kernel, bias = promote_dtype(x, kernel, bias, dtype=dtype)
+    return x, kernel, jax.lax.stop_gradient(bias)
 
 
 def blocks_per_stage(depth: int) -> int:
