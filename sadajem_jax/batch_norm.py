@@ -131,9 +131,11 @@ def scaled_and_shifted(
     """Gain x + shift, by channel [C] or by group and channel [G, C]."""
     if gain.ndim == 1:
         return x * gain + shift
-    belongs = parts_of(groups)[:, :, None]
-    gain, shift = (jnp.sum(jnp.where(belongs, v, 0), axis=1)[:, None] for v in (gain, shift))
-    return (x.reshape(len(belongs), -1, x.shape[-1]) * gain + shift).reshape(x.shape)
+    of_row = np.repeat(np.arange(len(groups)), groups)[:, None] == np.arange(len(groups))
+    gain, shift = (
+        jnp.sum(jnp.where(of_row[:, :, None], v, 0), axis=1)[:, None, None] for v in (gain, shift)
+    )
+    return x * gain + shift
 
 
 def parts_of(groups: Groups) -> np.ndarray:
