@@ -74,9 +74,10 @@ def fold_statistics(batch_stats: Any, moments: jax.Array) -> Any:
     age = jnp.arange(len(moments))[::-1].astype(old.dtype)
     weights = (1 - STATISTICS_MOMENTUM) * STATISTICS_MOMENTUM**age
     kept = STATISTICS_MOMENTUM ** len(moments)
-    new = kept * old + jnp.dot(weights, moments.astype(old.dtype), precision="highest")
+    added = jnp.dot(weights, moments.astype(old.dtype), precision="highest")
     ends = np.cumsum([len(leaf) for leaf in leaves])[:-1]
-    return jax.tree.unflatten(structure, jnp.split(new, ends))
+    new = [kept * leaf + part for leaf, part in zip(leaves, jnp.split(added, ends), strict=True)]
+    return jax.tree.unflatten(structure, new)
 
 
 class BatchNorm(nn.Module):

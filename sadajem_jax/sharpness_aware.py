@@ -177,6 +177,9 @@ def sam(
 def _norm(tree: Params) -> jax.Array:
     """L2 norm over all leaves together, summed in at least float32."""
     leaves = [x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in jax.tree.leaves(tree)]
+    vectors = [x for x in leaves if x.ndim == 1]
+    if vectors:  # of biases and scales, dozens: one reduction for all
+        leaves = [x for x in leaves if x.ndim != 1] + [jnp.concatenate(vectors)]
     return jnp.sqrt(sum((jnp.sum(jnp.square(x)) for x in leaves), start=jnp.zeros(())))
 
 

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from sadajem_jax import energy, micro_batches, objective, replay_buffer, sgld
+from sadajem_jax import energy, micro_batches, objective, replay_buffer, sgld, sharpness_aware
 from sadajem_jax.batch_norm import fold_statistics, forward, frozen_forward
+from sadajem_jax.compute_dtype import cast_convolutions
 from sadajem_jax.further_terms import Drawn, Term
 from sadajem_jax.objective import Passes
 from sadajem_jax.step_inputs import Batch, Dataset, Feed, StepConfig, assemble
@@ -90,6 +91,8 @@ def negative_samples(
     if batch.x_init is None:
         return None, NO_CHAIN
     run = forward if config.chain_batch_norm == "train" else frozen_forward
+    cast = cast_convolutions(variables["params"], getattr(model, "dtype", jnp.float32))
+    variables = {**variables, "params": cast}
 
     def chain(part: tuple[Any, jax.Array, Any]) -> tuple[jax.Array, sgld.SgldInfo]:
         keys, x, labels = part
@@ -226,11 +229,11 @@ def measured(first: FirstPass, info: sgld.SgldInfo, params: Any) -> Metrics:
     metrics: Metrics = {"loss": first.loss, **terms.metrics()}
     if terms.log_density_data is not None and terms.log_density_samples is not None:
         metrics["log_density_gap"] = terms.log_density_data - terms.log_density_samples
-    metrics["grad_norm"] = optax.tree.norm(first.grads)
+    metrics["grad_norm"] = sharpness_aware._norm(first.grads)
     if len(info.log_density):
         metrics["log_density_start"] = jnp.mean(info.log_density[0])
         metrics["score_norm"] = jnp.mean(info.score_norm)
-    metrics["param_norm"] = optax.tree.norm(params)
+    metrics["param_norm"] = sharpness_aware._norm(params)
     return metrics
 
 
