@@ -7,7 +7,6 @@ the released order, written down once. PyTorch's conventions: the unbiased varia
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import flax.linen as nn
@@ -15,13 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sadajem_jax.row_groups import Groups, means, on_rows
+
 MOMENTS = "moments"  # the collection that a training-mode forward sows its batch moments into
 STATISTICS_MOMENTUM = 0.1  # new = 0.1 old + 0.9 batch: PyTorch's momentum 0.9 is Flax's 0.1
 EPSILON = 1e-5
-
-
-Groups = tuple[int, ...]
-"""How many consecutive rows of a batch are normalised by their own moments, group by group."""
 
 
 def forward(
@@ -33,7 +30,7 @@ def forward(
       network: (x [B, H, W, channels], train, groups) -> logits [B, C].
       variables: what `network.apply` takes.
       x: [B, H, W, channels].
-      groups: G sizes that add up to B; none: the whole batch is one group.
+      groups: sizes of consecutive rows that are normalised apart; none: the whole batch is one.
 
     Returns:
       (logits [B, C], moments [G, M]: a row for each group, the leaves of "batch_stats" in a row.
@@ -85,7 +82,7 @@ class BatchNorm(nn.Module):
 
     In training mode it normalises with the batch's moments and sows them (`mean`, and `var`
     unbiased, as PyTorch stores it) into the collection "moments", which then has the structure of
-    "batch_stats"; `fold_statistics` composes them in the released order.
+    "batch_stats", each leaf with a row for each group; `fold_statistics` folds them.
     """
 
     dtype: Any = jnp.float32
@@ -103,53 +100,17 @@ class BatchNorm(nn.Module):
         batch_mean, batch_var = self._moments(x, groups) if train else (mean.value, var.value)
         gain = scale * jax.lax.rsqrt(batch_var + EPSILON)
         shift = bias - batch_mean * gain
-        return scaled_and_shifted(x, gain, shift, groups).astype(self.dtype)
+        return (x * on_rows(gain, groups) + on_rows(shift, groups)).astype(self.dtype)
 
     def _moments(self, x: jax.Array, groups: Groups) -> tuple[jax.Array, jax.Array]:
-        mean = group_means(x, groups)
+        mean = means(x, groups)
         # in one pass over x, as Flax does; two passes cost a sixth of a CPU step
-        var = jnp.maximum(group_means(jnp.square(x), groups) - jnp.square(mean), 0)
+        var = jnp.maximum(means(jnp.square(x), groups) - jnp.square(mean), 0)
         count = np.asarray(groups or x.shape[:1], mean.dtype)[:, None] * (x.shape[1] * x.shape[2])
         for name, value in (("mean", mean), ("var", var * (count / np.maximum(count - 1, 1)))):
             rows = value.reshape(-1, x.shape[-1])
             self.sow(MOMENTS, name, rows, reduce_fn=_latest, init_fn=_nothing)
         return mean, var
-
-
-def group_means(x: jax.Array, groups: Groups) -> jax.Array:
-    """Means of [B, H, W, C] over rows and pixels: [G, C] of several groups, [C] of one."""
-    if len(groups) < 2:
-        return jnp.mean(x, axis=(0, 1, 2))
-    belongs = parts_of(groups)
-    means = jnp.mean(x.reshape(len(belongs), -1, x.shape[-1]), axis=1)
-    shares = (belongs / belongs.sum(axis=0)).astype(means.dtype)
-    return jnp.sum(shares[:, :, None] * means[:, None], axis=0)
-
-
-def scaled_and_shifted(
-    x: jax.Array, gain: jax.Array, shift: jax.Array, groups: Groups
-) -> jax.Array:
-    """Gain x + shift, by channel [C] or by group and channel [G, C]."""
-    if gain.ndim == 1:
-        return x * gain + shift
-    of_row = np.repeat(np.arange(len(groups)), groups)[:, None] == np.arange(len(groups))
-    gain, shift = (
-        jnp.sum(jnp.where(of_row[:, :, None], v, 0), axis=1)[:, None, None] for v in (gain, shift)
-    )
-    return x * gain + shift
-
-
-def parts_of(groups: Groups) -> np.ndarray:
-    """[P, G] bool, to which group each of the P largest equal parts of the batch belongs.
-
-    Whole parts, so that nothing is looked up row by row: a look-up's gradient is a scatter.
-
-    Examples:
-      >>> parts_of((4, 4, 8)).astype(int).tolist()
-      [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]]
-    """
-    counts = np.asarray(groups) // math.gcd(*groups)
-    return np.repeat(np.arange(len(groups)), counts)[:, None] == np.arange(len(groups))
 
 
 def _latest(_: Any, new: jax.Array) -> jax.Array:

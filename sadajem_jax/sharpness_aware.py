@@ -73,7 +73,7 @@ def sam_gradient(
     scale = jax.tree.map(jnp.abs, params) if adaptive else jax.tree.map(jnp.ones_like, params)
     if p == 2:
         direction = jax.tree.map(jnp.multiply, scale, direction)
-        norm = _norm(direction)
+        norm = tree_norm(direction)
         length = jnp.where(norm > 0, rho / jnp.where(norm > 0, norm, 1), 0)
     else:
         direction = jax.tree.map(jnp.sign, direction)
@@ -174,13 +174,16 @@ def sam(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _norm(tree: Params) -> jax.Array:
-    """L2 norm over all leaves together, summed in at least float32."""
+def tree_norm(tree: Params) -> jax.Array:
+    """L2 norm of all leaves together, a scalar, summed in at least float32.
+
+    `optax.tree.norm`, but for its vectors, which a network has by the dozen (biases, scales): they
+    are summed together, since each sum is a kernel on a GPU.
+    """
     leaves = [x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in jax.tree.leaves(tree)]
     vectors = [x for x in leaves if x.ndim == 1]
-    if vectors:  # of biases and scales, dozens: one reduction for all
-        leaves = [x for x in leaves if x.ndim != 1] + [jnp.concatenate(vectors)]
-    return jnp.sqrt(sum((jnp.sum(jnp.square(x)) for x in leaves), start=jnp.zeros(())))
+    summed = [x for x in leaves if x.ndim != 1] + [jnp.concatenate(vectors)] * bool(vectors)
+    return jnp.sqrt(sum((jnp.sum(jnp.square(x)) for x in summed), start=jnp.zeros(())))
 
 
 def _select(mask: Mask | None, params: Params, grads: Params) -> Params:

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from sadajem_jax import energy, micro_batches, objective, replay_buffer, sgld, sharpness_aware
+from sadajem_jax import energy, forwards, micro_batches, objective, replay_buffer, sgld
 from sadajem_jax.batch_norm import fold_statistics, forward, frozen_forward
 from sadajem_jax.compute_dtype import cast_convolutions
 from sadajem_jax.further_terms import Drawn, Term
 from sadajem_jax.objective import Passes
+from sadajem_jax.sharpness_aware import tree_norm
 from sadajem_jax.step_inputs import Batch, Dataset, Feed, StepConfig, assemble
 from sadajem_jax.train_state import TrainState
 
@@ -62,7 +62,9 @@ def update(
     x_neg, info = negative_samples(model, state.variables, batch, config)
     drawn = further_images(model, state.variables, batch, config)
     first = first_pass(model, state, batch, x_neg, config, drawn)
-    batch_stats = fold_statistics(state.batch_stats, in_released_order(first.moments, info.aux))
+    batch_stats = fold_statistics(
+        state.batch_stats, forwards.in_released_order(first.moments, info.aux)
+    )
     grads, gradient = first.grads, first.gradient
     updates, opt_state = tx.update(grads, state.opt_state, state.params, grad_fn=gradient)
     params = optax.apply_updates(state.params, updates)
@@ -145,7 +147,7 @@ class FirstPass(NamedTuple):
       grads: gradient at the state's parameters.
       loss: scalar.
       terms: its parts.
-      moments: [n, M] of its batches, see `together`.
+      moments: [n, M] of its batches, see `forwards.of_pass`.
     """
 
     gradient: Callable[[Any], Any]
@@ -168,7 +170,7 @@ def first_pass(
     def loss(params: Any, part: tuple[Passes, Passes]) -> tuple[jax.Array, Any]:
         images, labels = part
         variables = {"params": params, "batch_stats": state.batch_stats}
-        logits, moments = together(model, variables, images)
+        logits, moments = forwards.of_pass(model, variables, images, together=not config.unroll)
         value, terms = objective.joint_loss(logits, labels, config.weights, config.further)
         return value, (value, terms, moments)
 
@@ -189,32 +191,6 @@ def first_pass(
     return FirstPass(lambda params: gradient_and_aux(params)[0], grads, value, terms, moments)
 
 
-def together(model: nn.Module, variables: Any, images: Passes) -> tuple[Passes, jax.Array]:
-    """One forward of all images of a pass; batch norm takes each entry by itself.
-
-    Returns:
-      (logits of each, moments [n, M] of the n entries that there are, in their order).
-    """
-    entries, structure = jax.tree.flatten(images)
-    groups = tuple(len(x) for x in entries)
-    logits, moments = forward(model, variables, jnp.concatenate(entries), groups)
-    parts = jnp.split(logits, np.cumsum(groups)[:-1])
-    return jax.tree.unflatten(structure, parts), moments
-
-
-def in_released_order(moments: jax.Array, chain: Any) -> jax.Array:
-    """Of all forwards [n, M]: data, chain 1..K, negatives, further, labelled.
-
-    Args:
-      moments: [m, M] of a pass, see `together`.
-      chain: [K, 1, M] of the chain's forwards ([K, 0, M]: in evaluation mode), or None.
-    """
-    if chain is None:
-        return moments
-    steps, each, size = chain.shape
-    return jnp.concatenate([moments[:1], chain.reshape(steps * each, size), moments[1:]])
-
-
 def averaged(ema: Any, params: Any, batch_stats: Any, decay: float) -> Any:
     """Decay ema + (1 - decay) new, of parameters and statistics alike; an empty tree stays so."""
     if not ema:
@@ -229,11 +205,11 @@ def measured(first: FirstPass, info: sgld.SgldInfo, params: Any) -> Metrics:
     metrics: Metrics = {"loss": first.loss, **terms.metrics()}
     if terms.log_density_data is not None and terms.log_density_samples is not None:
         metrics["log_density_gap"] = terms.log_density_data - terms.log_density_samples
-    metrics["grad_norm"] = sharpness_aware._norm(first.grads)
+    metrics["grad_norm"] = tree_norm(first.grads)
     if len(info.log_density):
         metrics["log_density_start"] = jnp.mean(info.log_density[0])
         metrics["score_norm"] = jnp.mean(info.score_norm)
-    metrics["param_norm"] = sharpness_aware._norm(params)
+    metrics["param_norm"] = tree_norm(params)
     return metrics
 
 

@@ -7,21 +7,18 @@ convolution, PyTorch's padding and PyTorch's initial distribution (PAPER: Zagoru
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
-from sadajem_jax.batch_norm import BatchNorm, Groups
+from sadajem_jax.batch_norm import BatchNorm
+from sadajem_jax.row_groups import Groups
 
 LEAKY_SLOPE = 0.2
-
-Activate = Callable[[jax.Array, str], jax.Array]
-"""(x, name) -> x normalised and activated."""
 
 
 def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
@@ -35,6 +32,13 @@ def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
         return jax.random.uniform(key, tuple(shape), dtype, -bound, bound)
 
     return init
+
+
+class Mode(NamedTuple):
+    """Of a forward: whether it is one of training, and the groups that are normalised apart."""
+
+    train: bool
+    groups: Groups
 
 
 class WideResNet(nn.Module):
@@ -63,42 +67,42 @@ class WideResNet(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False, groups: Groups = ()) -> jax.Array:
         """Logits [B, C] of images [B, H, W, channels] in [-1, 1].
 
-        With `train=True` a batch is normalised by its own moments, so its rows are coupled; each
-        group of rows by those of the group, if sizes of several are given.
+        With `train=True` a batch is normalised by its own moments, so its rows are coupled; of
+        several groups of consecutive rows, whose sizes are given, each by those of the group.
         """
-        blocks = blocks_per_stage(self.depth)
-        activate = functools.partial(self._activate, train=train, groups=groups)
-        x = self._conv(x.astype(self.dtype), 16, 3, 1, "conv1")
+        blocks, mode = blocks_per_stage(self.depth), Mode(train, groups)
+        x = self._conv(x.astype(self.dtype), 16, 3, 1, mode, "conv1")
         for stage in range(4 if x.shape[1] == 64 else 3):  # ImageNet at 64 pixels has a fourth
             for block in range(blocks):
                 features = (16 << stage) * self.width
                 stride = 2 if stage > 0 and block == 0 else 1
-                x = self._block(x, features, stride, activate, f"layer{stage + 1}_{block}")
-        x = activate(x, "bn1")
+                x = self._block(x, features, stride, mode, f"layer{stage + 1}_{block}")
+        x = self._activate(x, mode, "bn1")
         x = jnp.mean(x.astype(jnp.promote_types(x.dtype, jnp.float32)), axis=(1, 2))
         return self._linear(x)
 
-    def _block(
-        self, x: jax.Array, features: int, stride: int, activate: Activate, name: str
-    ) -> jax.Array:
-        out = activate(x, f"{name}_bn1")
-        out = self._conv(out, features, 3, 1, f"{name}_conv1")
-        out = activate(out, f"{name}_bn2")
-        out = self._conv(out, features, 3, stride, f"{name}_conv2")  # the stride is on the second
+    def _block(self, x: jax.Array, features: int, stride: int, mode: Mode, name: str) -> jax.Array:
+        out = self._activate(x, mode, f"{name}_bn1")
+        out = self._conv(out, features, 3, 1, mode, f"{name}_conv1")
+        out = self._activate(out, mode, f"{name}_bn2")
+        out = self._conv(out, features, 3, stride, mode, f"{name}_conv2")  # where the stride is
         if stride != 1 or x.shape[-1] != features:
-            x = self._conv(x, features, 1, stride, f"{name}_shortcut")  # of the block's raw input
+            x = self._conv(x, features, 1, stride, mode, f"{name}_shortcut")  # of the raw input
         return x + out
 
-    def _activate(self, x: jax.Array, name: str, *, train: bool, groups: Groups) -> jax.Array:
+    def _activate(self, x: jax.Array, mode: Mode, name: str) -> jax.Array:
         if self.norm == "batch":
             norm = BatchNorm(dtype=self.dtype, param_dtype=self.param_dtype, name=name)
-            x = norm(x, train, groups)
+            x = norm(x, mode.train, mode.groups)
         elif self.norm != "none":
             raise ValueError(f'norm must be "batch" or "none", found {self.norm!r}')
         return nn.leaky_relu(x, LEAKY_SLOPE)
 
-    def _conv(self, x: jax.Array, features: int, size: int, stride: int, name: str, still=True) -> jax.Array:
+    def _conv(
+        self, x: jax.Array, features: int, size: int, stride: int, mode: Mode, name: str
+    ) -> jax.Array:
         init = torch_uniform(size * size * x.shape[-1])
+        is_idle = mode.train and self.norm == "batch"
         return nn.Conv(
             features,
             (size, size),
@@ -106,7 +110,7 @@ class WideResNet(nn.Module):
             padding=size // 2,  # on both sides; Flax's SAME pads 0 and 1 at stride 2
             kernel_init=init,
             bias_init=init,
-            promote_dtype=_promoted if still else promote_dtype,
+            promote_dtype=_with_idle_bias if is_idle else promote_dtype,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
             name=name,
@@ -124,9 +128,15 @@ class WideResNet(nn.Module):
         )(x)
 
 
-def _promoted(x, kernel, bias, *, dtype):
-    x, kernel, bias = promote_dtype(x, kernel, bias, dtype=dtype)
-    return x, kernel, jax.lax.stop_gradient(bias)
+def _with_idle_bias(*of_conv: Any, **how: Any) -> list[Any]:
+    """Flax's `promote_dtype` of (x, kernel, bias) for a convolution whose bias has no gradient.
+
+    A bias adds a constant to a channel. Every norm by the batch's moments subtracts it again, the
+    last one for all (shortcuts are 1 x 1: a constant stays one), so its gradient is zero; summing
+    it up would be a pass over every output.
+    """
+    x, kernel, bias = promote_dtype(*of_conv, **how)
+    return [x, kernel, jax.lax.stop_gradient(bias)]
 
 
 def blocks_per_stage(depth: int) -> int:

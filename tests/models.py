@@ -15,6 +15,7 @@ from sadajem_jax.cli import config as config_files
 from sadajem_jax.data import loading
 from sadajem_jax.inference import build
 from sadajem_jax.inference.model import Model
+from sadajem_jax.row_groups import Groups
 from sadajem_jax.training import experiment, recipes
 from sadajem_jax.workdir import settings as run_settings
 from sadajem_jax.workdir.checkpoint import Checkpoints
@@ -64,7 +65,7 @@ class Bells(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool = False, groups: Groups = ()) -> jax.Array:
         """[B, H, W, channels] -> [B, C]."""
         between = x.reshape(len(x), 1, -1) - jnp.asarray(self.means, x.dtype)
         return -jnp.sum(jnp.square(between), axis=-1) / 2

@@ -21,6 +21,7 @@ from sadajem_jax.cli import config as config_files
 from sadajem_jax.data import loading
 from sadajem_jax.evaluation import flops
 from sadajem_jax.further_terms import Drawn, Term
+from sadajem_jax.row_groups import Groups
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.training import experiment, recipes
 from sadajem_jax.training.experiment import Experiment
@@ -44,10 +45,10 @@ class Tiny(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool = False, groups: Groups = ()) -> jax.Array:
         """[B, H, W, channels] -> [B, 10]."""
         x = nn.Conv(4, (3, 3), 2)(x)
-        x = BatchNorm(name="bn")(x, train) if self.norm == "batch" else x
+        x = BatchNorm(name="bn")(x, train, groups) if self.norm == "batch" else x
         return nn.Dense(10)(nn.leaky_relu(x).reshape(len(x), -1))
 
 
