@@ -1,23 +1,28 @@
-"""Parameters in the type that convolutions compute in, cast once for many forwards."""
+"""Parameters in the type that convolutions compute in, cast once for the forwards of a chain."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import flax.linen as nn
 import jax
 
 
-def cast_convolutions(params: Any, dtype: Any) -> Any:
-    """The parameters, those of convolutions cast; a forward then finds nothing to cast.
+def cast_once(network: nn.Module, variables: Any) -> Any:
+    """The variables, convolutions' parameters as the network's `dtype`; forwards cast none then.
 
-    Norms and linear layers keep their type: they compute in float32.
-
-    Args:
-      params: module name -> its parameters, or a dict of such.
-      dtype: of the convolutions' inputs and outputs.
+    Norms and linear layers keep their type: they compute in float32. A network without a `dtype`
+    keeps all.
     """
+    dtype = getattr(network, "dtype", None)
+    if dtype is None:
+        return variables
+    return {**variables, "params": _of_modules(variables["params"], dtype)}
+
+
+def _of_modules(params: Any, dtype: Any) -> Any:
     if not isinstance(params, dict):
         return params
     if getattr(params.get("kernel"), "ndim", 0) == 4:
         return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
-    return {name: cast_convolutions(inner, dtype) for name, inner in params.items()}
+    return {name: _of_modules(inner, dtype) for name, inner in params.items()}

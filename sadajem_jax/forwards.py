@@ -15,7 +15,7 @@ from sadajem_jax.objective import Passes
 
 def of_pass(
     model: nn.Module, variables: Any, images: Passes, *, together: bool
-) -> tuple[Passes, jax.Array]:
+) -> tuple[Any, jax.Array]:
     """Training-mode forwards of a pass's batches; batch norm takes each batch by itself.
 
     Args:
@@ -31,8 +31,8 @@ def of_pass(
     batches, structure = jax.tree.flatten(images)
     if not together:
         outputs = [forward(model, variables, x) for x in batches]
-        logits, moments = zip(*outputs, strict=True)
-        return jax.tree.unflatten(structure, logits), jnp.concatenate(moments)
+        logits, rows = zip(*outputs, strict=True)
+        return jax.tree.unflatten(structure, logits), jnp.concatenate(rows)
     sizes = tuple(len(x) for x in batches)
     joined, moments = forward(model, variables, jnp.concatenate(batches), sizes)
     return jax.tree.unflatten(structure, jnp.split(joined, np.cumsum(sizes)[:-1])), moments

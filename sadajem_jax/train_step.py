@@ -16,7 +16,7 @@ import optax
 
 from sadajem_jax import energy, forwards, micro_batches, objective, replay_buffer, sgld
 from sadajem_jax.batch_norm import fold_statistics, forward, frozen_forward
-from sadajem_jax.compute_dtype import cast_convolutions
+from sadajem_jax.compute_dtype import cast_once
 from sadajem_jax.further_terms import Drawn, Term
 from sadajem_jax.objective import Passes
 from sadajem_jax.sharpness_aware import tree_norm
@@ -93,8 +93,7 @@ def negative_samples(
     if batch.x_init is None:
         return None, NO_CHAIN
     run = forward if config.chain_batch_norm == "train" else frozen_forward
-    cast = cast_convolutions(variables["params"], getattr(model, "dtype", jnp.float32))
-    variables = {**variables, "params": cast}
+    variables = cast_once(model, variables)
 
     def chain(part: tuple[Any, jax.Array, Any]) -> tuple[jax.Array, sgld.SgldInfo]:
         keys, x, labels = part

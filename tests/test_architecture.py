@@ -15,7 +15,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 METHOD = {
     "energy", "wide_resnet", "batch_norm", "sgld", "replay_buffer", "informative_init",
     "sharpness_aware", "objective", "augment", "randomness", "train_state", "train_step",
-    "step_inputs", "micro_batches", "further_terms", "backend", "row_groups", "compute_dtype", "forwards",
+    "step_inputs", "micro_batches", "further_terms", "backend",
+    "row_groups", "compute_dtype", "forwards",
 }  # fmt: skip
 # Imports go to the right only. The commands beside main are on top; `console` lies under all.
 FLOORS = (

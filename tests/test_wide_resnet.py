@@ -186,3 +186,36 @@ def test_training_logits_never_depend_on_running_statistics(
     other = {**variables, "batch_stats": jax.tree.map(jnp.ones_like, variables["batch_stats"])}
     here, there = (SMALL.apply(v, images, True, mutable=[MOMENTS])[0] for v in (variables, other))
     np.testing.assert_array_equal(here, there)
+
+
+def test_biases_of_convolutions_move_nothing_in_training(variables: Any, images: jax.Array) -> None:
+    """In training mode any bias of a convolution leaves the logits, and its gradient is 0.
+
+    In evaluation mode it moves them.
+    """
+
+    def shifted(by: float) -> Any:
+        params = {
+            name: {**of, "bias": of["bias"] + by * jnp.arange(len(of["bias"]))}
+            if "kernel" in of and of["kernel"].ndim == 4
+            else of
+            for name, of in variables["params"].items()
+        }
+        return {**variables, "params": params}
+
+    def logits(variables: Any, train: bool) -> jax.Array:
+        return SMALL.apply(variables, images, train, mutable=[MOMENTS])[0]
+
+    np.testing.assert_allclose(
+        logits(shifted(0.3), True), logits(variables, True), rtol=1e-3, atol=1e-4
+    )
+    assert jnp.abs(logits(shifted(0.3), False) - logits(variables, False)).max() > 1e-2
+
+    def loss(params: Any, train: bool) -> jax.Array:
+        return jnp.sum(jnp.square(logits({**variables, "params": params}, train)))
+
+    for train in (True, False):
+        grads = jax.grad(loss)(variables["params"], train)
+        biases = [g["bias"] for name, g in grads.items() if "conv" in name or "shortcut" in name]
+        assert len(biases) == 1 + 3 * 2 + 3 - (SMALL.width == 1)
+        assert all(np.any(b != 0) != train for b in biases)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from sadajem_jax import backend, energy, sgld
 from sadajem_jax.batch_norm import forward
+from sadajem_jax.compute_dtype import cast_once
 from sadajem_jax.wide_resnet import WideResNet
 
 NO_LABEL = -1  # a row that follows log p(x), and not log p(x, y) of a class y
@@ -89,7 +90,7 @@ def _steps(
     return sgld.sample(
         keys,
         x,
-        chains.log_density(variables, labels),
+        chains.log_density(cast_once(chains.network, variables), labels),
         chains.kernel,
         num_steps=num_steps,
         first_step=first,
