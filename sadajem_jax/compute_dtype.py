@@ -15,7 +15,7 @@ def cast_once(network: nn.Module, variables: Any) -> Any:
     keeps all.
     """
     dtype = getattr(network, "dtype", None)
-    if dtype is None:
+    if dtype is None or "params" not in variables:
         return variables
     return {**variables, "params": _of_modules(variables["params"], dtype)}
 
