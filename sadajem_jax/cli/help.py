@@ -6,6 +6,7 @@ import ast
 import pathlib
 
 from sadajem_jax.cli import config
+from sadajem_jax.evaluation import parts
 
 PAGE = """\
 sadajem-jax: trains, evaluates and samples from sharpness-aware joint energy-based models
@@ -20,7 +21,8 @@ sadajem-jax: trains, evaluates and samples from sharpness-aware joint energy-bas
 --config   FILE or FILE:NAME, for train and plan
 --workdir  the run's folder; by default runs/NAME of the config
 --config.FIELD=VALUE   any field of the config, as --config.sgld.num_steps=5;
-           of an existing run eval.* and data.data_dir are free: --config.eval.only=ood
+           of an existing run eval.* and data.data_dir are free: --config.eval.only=ood;
+           parts: {parts}
 --source, --n, --label, --out   of --mode=sample: buffer or fresh, how many, which class (a number,
            a name or each), and the .npz file to write
 
@@ -35,7 +37,7 @@ def text() -> str:
     """The page."""
     width = max(map(len, config.shipped()))
     rows = (f"  {name:{width}}  {_first_line(name)}" for name in config.shipped())
-    return PAGE.format(configs="\n".join(rows))
+    return PAGE.format(configs="\n".join(rows), parts=", ".join(parts.NAMES))
 
 
 def _first_line(name: str) -> str:

@@ -14,12 +14,13 @@ import pytest
 
 import main
 from sadajem_jax.cli import config
+from sadajem_jax.evaluation import parts
 from tests import places, runs
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["-h"], ["--mode=eval", "--help"]])
 def test_help_is_a_page(argv: list[str], capsys: Any) -> None:
-    """--help and -h print modes, flags and every config on one screen, and succeed."""
+    """--help and -h print modes, flags, parts and every config on one screen, and succeed."""
     assert main.main(argv) == 0
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
@@ -30,6 +31,7 @@ def test_help_is_a_page(argv: list[str], capsys: Any) -> None:
         "--config.FIELD=VALUE",
         "eval",
         "sample",
+        *parts.NAMES,
         *config.shipped(),
     ):
         assert word in captured.out

@@ -22,16 +22,19 @@ def test_every_share_stands_under_its_size_with_its_n(tmp_path: pathlib.Path) ->
     left = {"clean_accuracy": 0.9, "after_apgd-ce": 0.5, "after_fab-t": 0.4, "after_square": 0.4}
     numbers = {f"{name}/{key}": value for key, value in {**left, "accuracy": 0.4}.items()}
     made.piece(name, numbers, size={"images": 1000, "official": None})
-    for kind, share in (("full_gradient", 0.25), ("bpda", 0.75)):
-        name = f"robustness/purified/{kind}"
-        made.piece(name, {f"{name}/accuracy": share}, size={"images": 20, "official": None})
+    behind = {"accuracy": 0.2, "full_gradient/accuracy": 0.25, "bpda/accuracy": 0.75}
+    behind |= {"transfer/accuracy": 0.5, "clean_accuracy": 0.95}
+    alone = {"static/accuracy": 0.3, "static/clean_accuracy": 0.85}
+    for name, numbers in (("chain", behind), ("static", alone)):
+        named = {f"robustness/purified/{key}": value for key, value in numbers.items()}
+        made.piece(f"robustness/purified/{name}", named, size={"images": 20, "official": None})
     page = made.page()
     shares = ["99.0%", "98.0%", "96.0%", "92.0%", "88.0%", "84.0%", "78.0%", "70.0%"]
     assert [row[1:] for row in page.ours()] == [
         ["L∞", "50", "100.0%", *shares, "–", "–", "–"],
         ["L2", "50", "100.0%", *shares, "30.0%", "20.0%", "10.0%"],
         ["L∞, 8/255", "1,000", "90.0%", "50.0%", "–", "40.0%", "40.0%"],
-        ["L∞, 8/255", "20", "–", "25.0%", "75.0%", "–", "–"],
+        ["L∞, 8/255", "20", "95.0%", "20.0%", "25.0%", "75.0%", "50.0%", "85.0%", "30.0%"],
     ]
     assert "Sizes are of [0, 1]." in page.text and "16/255 on [-1, 1]" in page.text
 

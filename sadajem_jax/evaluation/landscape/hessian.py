@@ -56,15 +56,21 @@ def spectrum(
       product: of the matrix.
       like: [P], a vector, for its length and type.
       key: of the first vector.
-      count: eigenvalues wanted, at most `steps`.
+      count: eigenvalues wanted, at most `steps` and P.
       steps: products; at most P are taken.
 
     Returns:
       The spectrum's ends. `error` is Lanczos' bound |r| |s_k|, of the residual r and the last
       component of the small matrix's eigenvector s (Parlett 1998, section 13.2).
+
+    Raises:
+      ValueError: if so many steps do not find so many eigenvalues.
     """
+    steps = min(steps, like.size)
+    if not 1 <= count <= steps:
+        raise ValueError(f"{steps} steps find 1 to {steps} eigenvalues, asked for {count}")
     first = jax.random.normal(key, like.shape, like.dtype)
-    found = _tridiagonal(product, first, min(steps, like.size))
+    found = _tridiagonal(product, first, steps)
     values, vectors = np.linalg.eigh(np.asarray(found.J_small, np.float64))
     largest = slice(None, -count - 1, -1)
     last = np.abs(vectors[-1, largest])

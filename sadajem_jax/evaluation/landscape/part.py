@@ -48,6 +48,7 @@ def _lines(ground: Ground) -> Piece:
             )
             for name, surface in ground.surfaces.items()
         }
+        _require_finite(found, "the lines")
         for name, surface in ground.surfaces.items():
             yield from _of_lines(f"landscape/{name}", surface, found[name])
         yield drawing.of_lines(found, ground.of)
@@ -87,7 +88,7 @@ def _plane(ground: Ground) -> Piece:
             )
             for name, surface in ground.surfaces.items()
         }
-        _require_finite(found)
+        _require_finite(found, "the plane")
         yield drawing.contours(found, ground.of)
         yield drawing.surfaces(found, ground.of)
 
@@ -100,13 +101,13 @@ def _plane(ground: Ground) -> Piece:
     )
 
 
-def _require_finite(found: Mapping[str, Plane]) -> None:
-    """Raises UserError for a plane that reaches where the network leaves the numbers."""
+def _require_finite(found: Mapping[str, Lines | Plane], where: str) -> None:
+    """Raises UserError for lines or a plane that reach where the network leaves the numbers."""
     for name, one in found.items():
         for quantity in QUANTITIES:
             if not np.isfinite(getattr(one, quantity)).all():
                 raise UserError(
-                    f"the {quantity} ({name}) is no finite number everywhere on the plane; make "
+                    f"the {quantity} ({name}) is no finite number everywhere on {where}; make "
                     "config.eval.landscape.span smaller"
                 )
 

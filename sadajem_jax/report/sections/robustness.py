@@ -15,15 +15,18 @@ BALLS = {"l_inf_8": "L∞, 8/255", "l_2_0.5": "L2, 0.5"}
 ATTACKS = {"apgd-ce": "APGD-CE", "apgd-t": "APGD-T", "fab-t": "FAB-T", "square": "Square"}
 PURIFIED = {
     "clean": "clean_accuracy",
+    "worst case": "accuracy",
     "full gradient": "full_gradient/accuracy",
     "BPDA": "bpda/accuracy",
+    "transfer": "transfer/accuracy",
     "network alone, clean": "static/clean_accuracy",
     "network alone, attacked": "static/accuracy",
 }
 EXPLAINED = (
     "Shares of n test images that are still classified rightly; sizes are on the scale of [0, 1], "
     "where 8/255 is 16/255 on [-1, 1]. AutoAttack's last column is the accuracy to quote: an image "
-    "stands if none of the four attacks broke it."
+    "stands if none of the four attacks broke it. Behind the chain it is the worst case: an image "
+    "stands if neither gradient broke it, nor the point where PGD on the network alone ended."
 )
 
 

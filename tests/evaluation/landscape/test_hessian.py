@@ -69,6 +69,17 @@ def test_products_are_asked_for_one_by_one() -> None:
     assert calls == [9]
 
 
+@pytest.mark.parametrize(("count", "steps"), [(4, 3), (10, 40), (0, 3)])
+def test_more_eigenvalues_than_the_steps_find_are_refused(count: int, steps: int) -> None:
+    """Nine rows have no tenth, and three steps find no fourth: no product is made for them."""
+
+    def never(v: jax.Array) -> jax.Array:
+        raise AssertionError("a product was made")
+
+    with pytest.raises(ValueError, match=f"steps find 1 to .* eigenvalues, asked for {count}"):
+        hessian.spectrum(never, jnp.zeros(9), KEY, count=count, steps=steps)
+
+
 def test_the_trace_of_a_diagonal_matrix_is_exact() -> None:
     """Signs see nothing but the diagonal: the estimate is the trace, its standard error 0."""
     matrix = np.diag(np.arange(1.0, 9))

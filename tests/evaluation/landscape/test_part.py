@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from sadajem_jax.console.errors import UserError
 from sadajem_jax.data.loading import Images
 from sadajem_jax.evaluation import flops, networks
 from sadajem_jax.evaluation.asked import Asked
@@ -100,6 +101,14 @@ def test_pictures_come_with_their_arrays(found: dict[str, list[Any]]) -> None:
     middle = figures["landscape_lines"].arrays["evaluation/energy"][:, 1]
     mean = numbers(found["landscape/lines"])["landscape/evaluation/energy/mean"]
     np.testing.assert_array_equal(middle, mean)
+
+
+def test_what_leaves_the_numbers_is_refused() -> None:
+    """Lines and planes too wide for float32 say in one line what to make smaller."""
+    lines, plane, _ = part.pieces(asked(WANTED._replace(span=1e30)))
+    for piece, where in ((lines, "the lines"), (plane, "the plane")):
+        with pytest.raises(UserError, match=rf"everywhere on {where}; make config.*\.span smaller"):
+            list(piece.run(lambda done, total: None))
 
 
 def test_a_smaller_subset_starts_a_larger_one() -> None:

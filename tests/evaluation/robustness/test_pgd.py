@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import pathlib
 from typing import Any
 
 import jax
@@ -17,6 +19,9 @@ from sadajem_jax.evaluation.autoattack.projections import NORMS
 from sadajem_jax.evaluation.robustness import ascent, pgd
 from sadajem_jax.evaluation.robustness.pgd import BROKEN, Budget
 from sadajem_jax.evaluation.robustness.unit import of_unit, unit
+from sadajem_jax.inference import torch_checkpoint
+from sadajem_jax.wide_resnet import WideResNet
+from tests import places
 from tests.evaluation.autoattack import networks
 from tests.evaluation.autoattack.test_apgd import at_distance
 
@@ -52,6 +57,43 @@ def test_pgd_reaches_the_boundary_of_a_linear_classifier(norm: str) -> None:
     less, more = pgd.sweep(linear, variables, images, labels, budgets, norm=norm, batch_size=6)
     assert less.defended.all() and less.robust_accuracy == less.clean_accuracy == 1
     assert not more.defended.any() and (more.verdicts == BROKEN).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(
+    "path", places.golden_files("pgd/x"), ids=lambda p: p.stem if p else "none"
+)
+def test_steps_are_the_released_programs(path: pathlib.Path | None, norm: str, x64: None) -> None:
+    """Without a random start ten steps lead where the released ones do, right and wrong alike.
+
+    Where each point stands, the clean image first, is `defended_now`.
+    """
+    arrays = places.opened(path)
+    m = json.loads(str(arrays["meta"]))
+    network = WideResNet(m["depth"], m["width"], m["n_classes"], m["norm"], *2 * [jnp.float64])
+    state = {k.removeprefix("model/"): v for k, v in arrays.items() if k.startswith("model/")}
+    variables = jax.tree.map(jnp.asarray, torch_checkpoint.from_state_dict(state))
+    clean = jnp.asarray((np.moveaxis(arrays["pgd/x"], 1, -1) + 1) / 2)
+    labels = jnp.asarray(arrays["pgd/y"])
+    sizes = (
+        jnp.full(len(clean), arrays[f"pgd/{norm}/{name}_255"] / 255) for name in ("eps", "eta")
+    )
+    rows = ascent.Rows(clean, labels, jnp.zeros(len(clean)), *sizes)
+
+    def logits_fn(variables: Any, x: jax.Array) -> jax.Array:
+        return jnp.asarray(network.apply(variables, 2 * x - 1))
+
+    step = jax.jit(ascent.pgd(logits_fn, norm=norm, num_steps=10, stops=False).step)
+    nowhere, no = jnp.full(len(clean), -jnp.inf), jnp.zeros(len(clean), bool)
+    points = [clean]
+    for number in range(len(arrays[f"pgd/{norm}/defended_now"]) - 1):
+        now = ascent.State(points[-1], clean, nowhere, no)
+        moved = step(variables, rows, now, number)
+        right = ~np.asarray(moved.broken)  # at the point that it moved from
+        np.testing.assert_array_equal(right, arrays[f"pgd/{norm}/defended_now"][number])
+        points.append(moved.x)
+    found = 2 * np.asarray(points[-1]) - 1
+    np.testing.assert_allclose(np.moveaxis(found, -1, 1), arrays[f"pgd/{norm}/x_adv"], atol=1e-6)
 
 
 @pytest.fixture(scope="module", params=NORMS)
