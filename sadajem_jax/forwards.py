@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sadajem_jax import row_groups
 from sadajem_jax.batch_norm import forward
 from sadajem_jax.objective import Passes
 
@@ -33,8 +34,9 @@ def of_pass(
         outputs = [forward(model, variables, x) for x in batches]
         logits, rows = zip(*outputs, strict=True)
         return jax.tree.unflatten(structure, logits), jnp.concatenate(rows)
-    sizes = tuple(len(x) for x in batches)
-    joined, moments = forward(model, variables, jnp.concatenate(batches), sizes)
+    sizes = [len(x) for x in batches]
+    groups = row_groups.of_sizes(sizes)
+    joined, moments = forward(model, variables, jnp.concatenate(batches), groups)
     return jax.tree.unflatten(structure, jnp.split(joined, np.cumsum(sizes)[:-1])), moments
 
 

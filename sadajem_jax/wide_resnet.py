@@ -67,8 +67,8 @@ class WideResNet(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False, groups: Groups = ()) -> jax.Array:
         """Logits [B, C] of images [B, H, W, channels] in [-1, 1].
 
-        With `train=True` a batch is normalised by its own moments, so its rows are coupled; of
-        several groups of consecutive rows, whose sizes are given, each by those of the group.
+        With `train=True` a batch is normalised by its own moments, so its rows are coupled; with
+        `groups` (see `row_groups`) each group of its rows by those of the group.
         """
         blocks, mode = blocks_per_stage(self.depth), Mode(train, groups)
         x = self._conv(x.astype(self.dtype), 16, 3, 1, mode, "conv1")

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sadajem_jax import batch_norm
+from sadajem_jax import batch_norm, row_groups
 from sadajem_jax.batch_norm import EPSILON, MOMENTS, BatchNorm
 from sadajem_jax.wide_resnet import WideResNet
 
@@ -58,18 +58,19 @@ def test_a_forward_hands_out_the_moments() -> None:
 def test_each_group_of_rows_is_normalised_by_itself() -> None:
     """Outputs, moments and gradients of three unequal groups are those of a forward for each."""
     layer, sizes = BatchNorm(), (2, 3, 3)
+    groups = row_groups.of_sizes(sizes)
     x = jax.random.normal(jax.random.key(1), (8, 4, 4, 5)) + jnp.arange(8.0)[:, None, None, None]
     params = {"scale": jnp.linspace(0.5, 2, 5), "bias": jnp.linspace(-1, 1, 5)}
     weights = jax.random.normal(jax.random.key(2), x.shape)
 
-    def forward(params: Any, x: jax.Array, *groups: Any) -> tuple[jax.Array, jax.Array]:
+    def forward(params: Any, x: jax.Array, groups: Any = ()) -> tuple[jax.Array, jax.Array]:
         stats = {"mean": jnp.zeros(5), "var": jnp.ones(5)}
         variables = {"params": params, "batch_stats": stats}
-        out, sown = layer.apply(variables, x, True, *groups, mutable=[MOMENTS])
+        out, sown = layer.apply(variables, x, True, groups, mutable=[MOMENTS])
         return out, batch_norm.in_a_row(sown[MOMENTS])
 
     def grouped(params: Any, x: jax.Array) -> Any:
-        out, moments = forward(params, x, sizes)
+        out, moments = forward(params, x, groups)
         return jnp.sum(weights * out), (out, moments)
 
     def apart(params: Any, x: jax.Array) -> Any:
