@@ -28,17 +28,12 @@ def system_of(settings: Settings) -> str:
 
 def has_chain(settings: Settings) -> bool:
     """Whether negative samples are drawn: a plain classifier has no K."""
-    return not is_plain(settings) and settings["objective.px_weight"] > 0 and settings[CHAIN] > 0
-
-
-def is_plain(settings: Settings) -> bool:
-    """Whether its system is a classifier alone."""
-    return system_of(settings).startswith("softmax")
+    return settings["objective.px_weight"] > 0 and settings[CHAIN] > 0
 
 
 def is_whole(settings: Settings) -> bool:
-    """Whether it is what its system's name says: a hybrid model whose p(x) is left out is not."""
-    return is_plain(settings) or has_chain(settings)
+    """Whether it is what its system's name says: a classifier runs no chains, all others do."""
+    return system_of(settings).startswith("softmax") != has_chain(settings)
 
 
 def describe(settings: Settings, num_sgld_steps: int | None, always: Sequence[str] = ()) -> str:
