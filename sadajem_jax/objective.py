@@ -54,7 +54,8 @@ class Passes(NamedTuple):
 class Terms(NamedTuple):
     """The parts of the loss, each a scalar; the names are the metrics'.
 
-    Those of the p(x) term are None where there is none.
+    Those of the p(x) term are None where there is none. Where that is one of p(x | y), as IGEBM's,
+    each log-density is f(x)[y], of the row's own class.
 
     Attributes:
       cross_entropy: mean -log p(y | T(x)), nats.

@@ -43,11 +43,11 @@ def load(spec: str) -> ml_collections.ConfigDict:
     Raises:
       UserError: if there is no such file or system, or the file is not a config.
     """
-    file, _, variant = spec.partition(":")
+    file, colon, variant = spec.partition(":")
     module = _import(_find(file))
     if not hasattr(module, "get_config"):
         raise UserError(f"{file} defines no get_config(); see configs/cifar10.py")
-    if not variant:
+    if not colon:
         return module.get_config().lock()
     variants = getattr(module, "VARIANTS", {})
     if variant not in variants:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,6 +52,14 @@ class Asked(NamedTuple):
     def logits_fn(self) -> Logits:
         """The model's network as a pure function, in float32, in evaluation mode."""
         return networks.logits_fn(self.model.network)
+
+    def on_buffer(self) -> Iterator[str]:
+        """A note where no chain ran in training: the buffer is then no work of the model's."""
+        if not (self.settings["objective.px_weight"] > 0 and self.settings["sgld.num_steps"] > 0):
+            yield (
+                "The training ran no chains: the replay buffer holds the starts that it was filled "
+                "with, and its numbers and pictures are theirs."
+            )
 
     def subset(self, count: int) -> Images:
         """The first of the test images in an order by chance, but always the same.

@@ -46,6 +46,7 @@ def pieces(asked: Asked) -> Iterator[Piece]:
 
     def run(progress: Advance) -> Iterator[Item]:
         key = jax.random.fold_in(run_key(model.seed), model.step)
+        yield from asked.on_buffer()
         yield from evaluate(model, key, progress=progress)
 
     settings = {"seed": model.seed, "K": model.num_sgld_steps, "batch norm": "as in training"}

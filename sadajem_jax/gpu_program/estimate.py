@@ -35,8 +35,10 @@ def seconds(recipe: Recipe, target: Target) -> Seconds:
     """
     one = flops.forward(recipe.network, recipe.spec.image_shape)
     dtype = jnp.dtype(recipe.network.dtype)
-    px, steps, times = recipe.batch_size_px, recipe.constants.num_steps, passes(recipe)
-    rho = recipe.settings["sam.rho"]
+    times, rho = passes(recipe), recipe.settings["sam.rho"]
+    px, steps = recipe.batch_size_px, recipe.constants.num_steps
+    if not recipe.constants.weights.px:  # a classifier's step has neither chains nor p(x) images
+        px = steps = 0
     flop = forward_equivalents(px, recipe.batch_size_label, steps, rho) * one.flop
     images = steps * px + times * (2 * px + recipe.batch_size_label)
     moved = TRAFFIC * one.conv_outputs * dtype.itemsize * images

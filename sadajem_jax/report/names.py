@@ -1,10 +1,25 @@
-"""What a reader is told instead of our names of sets and scores, and where some numbers stand."""
+"""What a reader is told instead of our names of systems, sets and scores; where numbers stand."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+DEFAULT_SYSTEM = "sadajem"
+SYSTEMS = {  # in the order of tables
+    "sadajem": "SADA-JEM",
+    "asam": "SADA-JEM with ASAM",
+    "jem": "JEM",
+    "jem_sam": "JEM + SAM",
+    "jempp": "JEM++",
+    "jempp_sam": "JEM++ + SAM",
+    "jempp_no_da": "JEM++ w/o DA",
+    "jempp_no_da_l2": "JEM++ w/o DA + energy L2",
+    "igebm": "IGEBM's objective, on this network",
+    "softmax": "Softmax",
+    "softmax_sam": "Softmax + SAM",
+    "softmax_no_bn": "Softmax without BatchNorm",
+}
 DATA = {
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
@@ -24,6 +39,16 @@ SCORES = {
 INCEPTION_SCORE = ("samples/released/inception_score", "samples/inception_score")
 FID = ("samples/released/fid", "samples/fid")
 RELEASED = "samples/released/"
+
+
+def system(word: str) -> str:
+    """A system's name; a word that is not ours is its own.
+
+    Examples:
+      >>> system("jempp"), system("mine")
+      ('JEM++', 'mine')
+    """
+    return SYSTEMS.get(word, word)
 
 
 def data_set(label: str) -> str:

@@ -16,11 +16,13 @@ def row(run: Run, subject: Subject, cells: Sequence[str], more: str = "") -> htm
 
 
 def model(run: Run, subject: Subject | None) -> str:
-    """The network, and the K that it was trained with."""
+    """The system where it is another than SADA-JEM, the network, and the K of its chains if any."""
+    system = "" if run.system == names.DEFAULT_SYSTEM else names.system(run.system)
     shape = run.config.get("model")
     network = f"WRN-{shape['depth']}-{shape['width']}" if shape else "unknown network"
     known = subject.num_sgld_steps if subject else run.config.get("sgld", {}).get("num_steps")
-    return f"{network}, K = {'unknown' if known is None else known}"
+    chain = f"K = {'unknown' if known is None else known}" if run.has_px else ""
+    return ", ".join(filter(None, [system, network, chain]))
 
 
 def which(run: Run, subject: Subject) -> str:

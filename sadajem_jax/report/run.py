@@ -15,6 +15,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from sadajem_jax.report.names import DEFAULT_SYSTEM
+
 MODELS = {"": "", "best/": "best on validation", "ema/": "averaged weights"}
 _PREFIX = re.compile(r"(best|ema|step_\d+)/")
 
@@ -68,6 +70,16 @@ class Run:
     def data(self) -> str:
         """The data set's name; "" where there is no config."""
         return str(self.config.get("data", {}).get("name", ""))
+
+    @property
+    def system(self) -> str:
+        """The system's word; a run of before there were any is SADA-JEM's."""
+        return str(self.config.get("system", DEFAULT_SYSTEM))
+
+    @property
+    def has_px(self) -> bool:
+        """Whether p(x) was trained: a classifier alone runs no chain, whatever K its config has."""
+        return bool(self.config.get("objective", {}).get("px_weight", 1.0) > 0)
 
     @functools.cached_property
     def subjects(self) -> dict[str, Subject]:

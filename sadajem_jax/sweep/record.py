@@ -24,6 +24,7 @@ class Record:
 
     def add(self, run: str, stage: str, seconds: float, status: int, **more: Any) -> None:
         """A process's end; its seconds are added to those of earlier attempts."""
+        self._runs = read_json(self._path)  # a sweep beside this one may have written since
         before = self.of(run, stage)
         entry = {"seconds": before.get("seconds", 0.0) + seconds, "status": status, **more}
         self._runs.setdefault(run, {})[stage] = entry

@@ -6,7 +6,8 @@ from collections.abc import Hashable, Iterator, Sequence
 
 from sadajem_jax.report import names, paper_numbers
 from sadajem_jax.tables import cells, published, systems, trainings
-from sadajem_jax.tables.entries import Entry
+from sadajem_jax.tables.cells import Found
+from sadajem_jax.tables.entries import Entry, Member
 from sadajem_jax.tables.published import DISCRIMINATIVE, HYBRID, KINDS
 from sadajem_jax.tables.table import Column, Published, Row, Table, beside, ours
 
@@ -22,9 +23,22 @@ def _metric(head: str, *keys: str, form: str = "{:.2f}", scale: float = 1.0) -> 
     return head, lambda entry: cells.cell(entry, measure, form)
 
 
+def _of_buffer(head: str, *keys: str) -> Column:
+    """A number of the replay buffer's images, which are no work of a model that ran no chains."""
+    measure = cells.metric(*keys)
+
+    def of_chains(member: Member) -> Found | str:
+        found = measure(member)
+        if isinstance(found, Found) and not systems.has_chain(member.settings):
+            return "the training ran no chains: the buffer holds the starts it was filled with"
+        return found
+
+    return head, lambda entry: cells.cell(entry, of_chains, "{:.2f}")
+
+
 ACCURACY = _metric("accuracy, %", "test/accuracy", scale=100)
-SCORE = _metric("Inception Score", *names.INCEPTION_SCORE)
-FID = _metric("FID", *names.FID)
+SCORE = _of_buffer("Inception Score", *names.INCEPTION_SCORE)
+FID = _of_buffer("FID", *names.FID)
 ECE = _metric("ECE, %", "calibration/ece", scale=100)
 NLL = _metric("test nll, nats", "test/nll", form="{:.3f}")
 

@@ -54,8 +54,7 @@ def _step(member: Member) -> str:
 
 def repeats(entries: Iterable[Entry]) -> list[str]:
     """A sentence for each run that is not counted, its seed being there already."""
-    found = dict.fromkeys((e.members, again) for e in entries for again in e.repeats)
-    return [_repeat(members, again) for members, again in found]
+    return list(dict.fromkeys(_repeat(e.members, again) for e in entries for again in e.repeats))
 
 
 def _repeat(members: Sequence[Member], again: Member) -> str:

@@ -8,24 +8,11 @@ from typing import Any
 
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.report import names
 from sadajem_jax.workdir import settings as run_settings
 from sadajem_jax.workdir.settings import Settings
 
-DEFAULT = "sadajem"
-NAMES = {  # in the order of tables
-    "sadajem": "SADA-JEM",
-    "asam": "SADA-JEM with ASAM",
-    "jem": "JEM",
-    "jem_sam": "JEM + SAM",
-    "jempp": "JEM++",
-    "jempp_sam": "JEM++ + SAM",
-    "jempp_no_da": "JEM++ w/o DA",
-    "jempp_no_da_l2": "JEM++ w/o DA + energy L2",
-    "igebm": "IGEBM's objective, on this network",
-    "softmax": "Softmax",
-    "softmax_sam": "Softmax + SAM",
-    "softmax_no_bn": "Softmax without BatchNorm",
-}
+DEFAULT = names.DEFAULT_SYSTEM
 NETWORK = ("model.depth", "model.width")
 BATCHES = ("train.batch_size_px", "train.batch_size_label")
 LENGTH = ("train.num_steps", "train.num_epochs")
@@ -41,17 +28,12 @@ def system_of(settings: Settings) -> str:
 
 def has_chain(settings: Settings) -> bool:
     """Whether negative samples are drawn: a plain classifier has no K."""
-    return not is_plain(settings) and settings["objective.px_weight"] > 0 and settings[CHAIN] > 0
-
-
-def is_plain(settings: Settings) -> bool:
-    """Whether its system is a classifier alone."""
-    return system_of(settings).startswith("softmax")
+    return settings["objective.px_weight"] > 0 and settings[CHAIN] > 0
 
 
 def is_whole(settings: Settings) -> bool:
-    """Whether it is what its system's name says: a hybrid model whose p(x) is left out is not."""
-    return is_plain(settings) or has_chain(settings)
+    """Whether it is what its system's name says: a classifier runs no chains, all others do."""
+    return system_of(settings).startswith("softmax") != has_chain(settings)
 
 
 def describe(settings: Settings, num_sgld_steps: int | None, always: Sequence[str] = ()) -> str:
@@ -62,7 +44,7 @@ def describe(settings: Settings, num_sgld_steps: int | None, always: Sequence[st
       num_sgld_steps: its K, which a training may have doubled; None: unknown.
       always: fields that are said though they are the system's own.
     """
-    said = [NAMES.get(system_of(settings), system_of(settings))]
+    said = [names.system(system_of(settings))]
     if has_chain(settings):
         said.append(f"K = {'unknown' if num_sgld_steps is None else num_sgld_steps}")
         if num_sgld_steps not in (None, settings[CHAIN]):
@@ -72,7 +54,7 @@ def describe(settings: Settings, num_sgld_steps: int | None, always: Sequence[st
 
 def order(settings: Settings) -> tuple[int, int]:
     """Where a run stands: its system's place, and how much it overrides."""
-    words = [*NAMES, system_of(settings)]  # one that is not ours stands last
+    words = [*names.SYSTEMS, system_of(settings)]  # one that is not ours stands last
     return words.index(system_of(settings)), len(overridden(settings))
 
 

@@ -14,8 +14,9 @@ from sadajem_jax.workdir import restarts
 LOG = "train_metrics.jsonl"
 NOTES = (
     "Gap: log p(x) of data less that of the chains' ends, the mean of the training log's last "
-    "line. Divergences: how often a training went back. Time: of training steps alone, from their "
-    "number and the typical speed; it compares only what ran on the same machine.",
+    "line; of IGEBM it is of log p(x given y), each image and chain with its own y. Divergences: "
+    "how often a training went back. Time: of training steps alone, from their number and the "
+    "typical speed; it compares only what ran on the same machine.",
 )
 
 

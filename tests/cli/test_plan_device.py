@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import main
-from sadajem_jax.gpu_program import absent, prediction, program, targets
+from sadajem_jax.gpu_program import absent, estimate, prediction, program, targets
 from sadajem_jax.training import memory
 from tests.cli.test_plan import recipe
 
@@ -26,6 +26,17 @@ def test_a_plan_for_a_card_says_fit_time_and_gain(capsys: pytest.CaptureFixture[
     for words in ("card: H100", "estimated from shapes", "requirements-cuda.txt", "; fits the"):
         assert words in out
     assert "time, predicted: 6" in out and "8 cards, by arithmetic" in out
+
+
+def test_a_classifier_s_estimate_has_no_chain() -> None:
+    """Without weight of p(x) neither K nor that stream's batch counts, and a step takes less."""
+    card = targets.load("h100")
+    plain = estimate.seconds(recipe(), card)
+    off, long = (
+        estimate.seconds(recipe(objective__px_weight=0.0, **fields), card)
+        for fields in ({}, {"sgld__num_steps": 50, "train__batch_size_px": 512})
+    )
+    assert off == long and off.total < plain.total / 2
 
 
 def test_what_a_card_cannot_hold_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,6 +65,27 @@ def test_ours_stand_beside_every_row_of_the_paper(tmp_path: pathlib.Path) -> Non
     assert ["IGEBM", "0.63", "0.70", "0.50", "0.70"] in page.rows
 
 
+@pytest.mark.parametrize(
+    ("system", "px_weight", "title", "name"),
+    [
+        ("sadajem", 1.0, "SADA-JEM on CIFAR-10", "WRN-28-10, K = 10"),
+        ("jempp", 1.0, "JEM++ on CIFAR-10", "JEM++, WRN-28-10, K = 10"),
+        ("softmax", 0.0, "Softmax on CIFAR-10", "Softmax, WRN-28-10"),
+        ("mine", 1.0, "mine on CIFAR-10", "mine, WRN-28-10, K = 10"),
+    ],
+)
+def test_a_page_says_which_system_it_is_of(
+    tmp_path: pathlib.Path, system: str, px_weight: float, title: str, name: str
+) -> None:
+    """Title, head and rows have the system's name, and a classifier without chains has no K."""
+    made = cifar10(tmp_path)
+    made.config["system"], made.config["objective"]["px_weight"] = system, px_weight
+    page = made.page()
+    assert f"<title>{title}</title>" in page.text and f"<h1>{title}</h1>" in page.text
+    assert f'<p class="soft">{name}; checkpoint of step 200' in page.text
+    assert {row[0] for row in page.ours()} == {f"Ours: {name}, step 200"}
+
+
 def test_what_was_not_computed_is_said(tmp_path: pathlib.Path) -> None:
     """A reason is shown as text, and parts that were never asked for are named as such."""
     text = cifar10(tmp_path).page().text

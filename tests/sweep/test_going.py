@@ -16,6 +16,7 @@ import pytest
 
 from sadajem_jax.sweep import command, going, process
 from sadajem_jax.sweep.process import Runner, Stopped
+from sadajem_jax.sweep.record import Record
 from sadajem_jax.training.lock import training_lock
 from tests import places, runs
 from tests.sweep.made_up import TINY, Main, begun, finished
@@ -167,6 +168,15 @@ def test_what_a_stopped_attempt_took_counts(argv: list[str], tmp_path: pathlib.P
     sweep.go()
     seconds = sweep.record.seconds(made[0].name, "training")
     assert seconds is not None and seconds >= 0.2
+
+
+def test_two_sweeps_of_one_root_keep_each_other_s_records(tmp_path: pathlib.Path) -> None:
+    """What one writes while the other is on is still there when that one has written."""
+    first, second = Record(tmp_path), Record(tmp_path)
+    first.add("a", "training", 60.0, 0)
+    second.add("b", "training", 30.0, 0)
+    known = Record(tmp_path)
+    assert (known.seconds("a", "training"), known.seconds("b", "training")) == (60.0, 30.0)
 
 
 def test_a_training_that_outlived_the_sweep_is_awaited(argv: list[str], capsys: Any) -> None:

@@ -60,12 +60,32 @@ def test_ours_stand_below_the_published_row_they_are_nearest_to(tmp_path: pathli
 
 
 def test_classifiers_have_no_chain_and_stand_among_classifiers(tmp_path: pathlib.Path) -> None:
-    """A softmax run's name says no K, and its row is below the published classifier's."""
-    made = run(tmp_path / "a", accuracy=0.9, system="softmax")
-    names = [row.name for row in table("table1", made).rows]
+    """A softmax run's name says no K, and its row is below the published classifier's.
+
+    With a weight of p(x) it runs chains: it has a K, and is the last of the hybrid models.
+    """
+    made = run(tmp_path / "a", accuracy=0.9, system="softmax", objective__px_weight=0.0)
+    hybrid = run(tmp_path / "b", accuracy=0.9, system="softmax", objective__px_weight=0.5)
+    names = [row.name for row in table("table1", made, hybrid).rows]
     place = names.index("Softmax")
     assert names[place + 1].startswith("Ours: Softmax") and "K =" not in names[place + 1]
     assert names[place - 1] == "Discriminative"
+    assert names[names.index("Generative") - 1].startswith("Ours: Softmax, K = 10, ")
+
+
+def test_the_buffer_of_a_classifier_has_no_score(tmp_path: pathlib.Path) -> None:
+    """Where no chain ran, IS and FID of the buffer's first starts are dashes that say why."""
+    numbers = {"samples/fid": 12.0, "samples/inception_score": 2.0}
+    for system, px_weight, cells in (
+        ("softmax", 0.0, ["90.00", "–", "–"]),
+        ("sadajem", 0.0, ["90.00", "–", "–"]),
+        ("sadajem", 1.0, ["90.00", "2.00", "12.00"]),
+    ):
+        path = tmp_path / f"{system}{px_weight}"
+        made = run(path, accuracy=0.9, system=system, objective__px_weight=px_weight)
+        (row,) = ours(table("table1", made.piece("samples", numbers).save()))
+        assert texts(row) == cells
+        assert ("ran no chains" in row.cells[2].sources[0]) == (px_weight == 0)
 
 
 def test_a_system_without_its_chains_is_not_that_system(tmp_path: pathlib.Path) -> None:

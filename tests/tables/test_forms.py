@@ -86,6 +86,19 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return folder
 
 
+def test_a_copy_is_named_and_not_counted(tmp_path: pathlib.Path, capsys: Any) -> None:
+    """Of two runs of one seed the second, of both its models, is named once, in every form."""
+    for name in ("a", "b"):
+        made = run(tmp_path / name, accuracy=0.9)
+        made.piece("accuracy", {"test/accuracy": 0.8}, "best/", step=100).save()
+    argv = [f"{tmp_path}/a", f"{tmp_path}/b", f"--out={tmp_path}/out"]
+    assert commands.run(command.tables, argv) == 0
+    said = f"{tmp_path}/b is not counted: it has the settings and the seed (0) of {tmp_path}/a"
+    assert capsys.readouterr().out.count(f"note: {said}\n") == 1
+    for name in ("index.html", "tables.md", "tables.tex"):
+        assert (tmp_path / "out" / name).read_text().replace("\\", "").count(said) == 1
+
+
 def test_the_page_is_whole_and_names_nothing_outside(written: pathlib.Path) -> None:
     """All tags close, there is no script, and every address is data or a run in its list."""
     found = Page((written / "out" / "index.html").read_text())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -14,10 +16,16 @@ from sadajem_jax import further_terms
 from tests import places, runs
 
 
+@pytest.fixture(autouse=True)
+def no_term_known() -> Iterator[None]:
+    """No term is known before a test, and none that it adds after it."""
+    with mock.patch.dict(further_terms.TERMS, clear=True):
+        yield
+
+
 @pytest.fixture
-def written(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
-    """The file that the page shows, and no term known yet."""
-    monkeypatch.setattr(further_terms, "TERMS", further_terms.TERMS)
+def written(tmp_path: pathlib.Path) -> pathlib.Path:
+    """The file that the page shows."""
     page = (places.ROOT / "docs" / "extending.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
     path = tmp_path / "adversarial.py"

@@ -167,6 +167,8 @@ class Case(NamedTuple):
         m, total = len(found.real.features), found.real.moments.n
         some = f"; KID, precision, recall, density and coverage with {m:,} of these"
         yield f"Of {self.source.note}, against {self.real.note}{some * (m < total)}."
+        if self.source.label == "":
+            yield from self.asked.on_buffer()
         yield BIASED
         if n <= dim:
             yield f"{n:,} images span at most {n - 1:,} of {dim:,} features: too few."

@@ -92,5 +92,6 @@ class Case:
         seen = [self._kept.of(extractor, images, progress).moments for images in self._real]
         yield Size(len(buffer))
         yield NOTE
+        yield from self._asked.on_buffer()
         real = functools.reduce(frechet.pooled, seen)
         yield from protocols.released(buffer, logits, extractor, real, progress)

@@ -29,7 +29,7 @@ def section(run: Run) -> str:
 
 def title(run: Run) -> str:
     """Of the page."""
-    return f"SADA-JEM on {names.DATA.get(run.data, run.data) or 'unknown data'}"
+    return f"{names.system(run.system)} on {names.DATA.get(run.data, run.data) or 'unknown data'}"
 
 
 def _facts(run: Run) -> str:

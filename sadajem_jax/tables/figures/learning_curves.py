@@ -45,7 +45,8 @@ def draw(data: str, entries: Sequence[Entry]) -> Iterator[Drawn]:
     arrays = {f"run{n}/{key}": a for n, found in curves_of.items() for key, a in found.items()}
     caption = (
         f"Learning curves (Figure 3) of {drawing.runs_in(arrays)} on {names.data_set(data)}; each "
-        "point of training is a mean over the steps since the last."
+        "point of training is a mean over the steps since the last. An epoch is a pass of the "
+        "stream that the run itself counts them on."
     )
     yield Drawn(f"learning_curves_{data}", canvas, arrays, "Learning curves", caption)
 

@@ -90,6 +90,16 @@ def test_each_set_before_each_network_is_a_piece(
     assert kept.stat().st_mtime_ns == written  # the reference is read, not made anew
 
 
+def test_a_classifier_s_buffer_is_said_to_be_its_starts(home: pathlib.Path) -> None:
+    """A note tells the buffer of a run without chains from one that a model has worked on."""
+    models.make_run(home / "plain", steps=(10,), buffer__size=400, objective__px_weight=0.0)
+    for name, is_said in (("run", False), ("plain", True)):
+        flags = ["--config.eval.only=quality", f"--config.eval.features={home / 'W2'}"]
+        assert main.main(["--mode=eval", f"--workdir={home / name}", *flags]) == 0
+        pieces = json.loads((home / name / "evaluation.json").read_text())
+        assert any("ran no chains" in x for x in pieces["quality/W2"]["notes"]) == is_said
+
+
 def test_without_weights_one_line_says_where_they_are_had(home: pathlib.Path) -> None:
     """Inception is not computed, and the network beside it is."""
     assert evaluate(home, features="HOME/W2") == 0
