@@ -23,8 +23,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.checkpoint.every_steps = 250
     config.log.samples_every_steps = 250
     config.eval.ood = "photographs,inverted_digits,uniform_noise,gaussian_noise"
-    config.eval.attack_images = 20
-    config.eval.purification.images = 5
+    config.eval.attack_images = 8
+    config.eval.purification.images = 2
     config.eval.landscape.images = 128
     config.eval.landscape.directions = 3
     config.eval.landscape.points = 9
