@@ -158,7 +158,7 @@ def run_config(workdir: pathlib.Path, overrides: Mapping[str, str]) -> ml_collec
         if not free:
             raise UserError(f"config.{field} belongs to the training: only config.eval.* is free")
     config_files.override(config, overrides)
-    rules.check(config)
+    rules.check(config, overrides)
     return config
 
 
@@ -195,7 +195,7 @@ def read_config(flags: Flags) -> ml_collections.ConfigDict:
         raise UserError(f"expected --config=FILE; configs: {', '.join(config_files.shipped())}")
     config = config_files.load(spec)
     config_files.override(config, flags.overrides)
-    rules.check(config)
+    rules.check(config, flags.overrides)
     rules.check_training(config, flags.overrides)
     return config
 
