@@ -14,6 +14,7 @@ from sadajem_jax.cli import rules
 from sadajem_jax.cli.flags import Flags, nearest
 from sadajem_jax.console import command
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.listening import Farewell
 from sadajem_jax.training import determinism, recipes
 from sadajem_jax.workdir import settings as run_settings
 
@@ -141,9 +142,10 @@ def eval_mode(flags: Flags) -> int:
     """--mode=eval: evaluates what a run's folder holds."""
     workdir = run_folder(flags)
     config = run_config(workdir, flags.overrides)
-    from sadajem_jax.evaluation import evaluate
+    with Farewell("stopped; the same command goes on"):
+        from sadajem_jax.evaluation import evaluate
 
-    return evaluate.evaluate(config, workdir)
+        return evaluate.evaluate(config, workdir)
 
 
 def run_config(workdir: pathlib.Path, overrides: Mapping[str, str]) -> ml_collections.ConfigDict:
