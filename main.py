@@ -16,6 +16,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     # Ctrl-C ends at once: during imports and compilations Python's own way is a traceback at best.
-    # A training listens in its own way, see training/signals.py.
+    # A training listens in its own way, an evaluation leaves a line: see console/listening.py.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(main())

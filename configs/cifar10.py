@@ -123,7 +123,7 @@ def get_config() -> ml_collections.ConfigDict:
     evaluation.purification = purification = ml_collections.ConfigDict()
     # short (as the fields below) or hill (1,500 steps, 15 and 150 chains); "": the fields below
     purification.preset = ""
-    purification.images = 20
+    purification.images = 0  # 0: the preset's, 500 for hill, else 20; the one field beside a preset
     purification.num_steps = 10
     purification.noise_std = 0.0  # as trained; then all chains of an image are one
     purification.clip = True  # clips of score and values as trained; False: none

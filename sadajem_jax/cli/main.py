@@ -14,6 +14,7 @@ from sadajem_jax.cli import rules
 from sadajem_jax.cli.flags import Flags, nearest
 from sadajem_jax.console import command
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.listening import Farewell
 from sadajem_jax.training import determinism, recipes
 from sadajem_jax.workdir import settings as run_settings
 
@@ -141,9 +142,10 @@ def eval_mode(flags: Flags) -> int:
     """--mode=eval: evaluates what a run's folder holds."""
     workdir = run_folder(flags)
     config = run_config(workdir, flags.overrides)
-    from sadajem_jax.evaluation import evaluate
+    with Farewell("stopped; the same command goes on"):
+        from sadajem_jax.evaluation import evaluate
 
-    return evaluate.evaluate(config, workdir)
+        return evaluate.evaluate(config, workdir)
 
 
 def run_config(workdir: pathlib.Path, overrides: Mapping[str, str]) -> ml_collections.ConfigDict:
@@ -158,7 +160,7 @@ def run_config(workdir: pathlib.Path, overrides: Mapping[str, str]) -> ml_collec
         if not free:
             raise UserError(f"config.{field} belongs to the training: only config.eval.* is free")
     config_files.override(config, overrides)
-    rules.check(config)
+    rules.check(config, overrides)
     return config
 
 
@@ -195,7 +197,7 @@ def read_config(flags: Flags) -> ml_collections.ConfigDict:
         raise UserError(f"expected --config=FILE; configs: {', '.join(config_files.shipped())}")
     config = config_files.load(spec)
     config_files.override(config, flags.overrides)
-    rules.check(config)
+    rules.check(config, flags.overrides)
     rules.check_training(config, flags.overrides)
     return config
 

@@ -78,8 +78,9 @@ def _row(name: str, speeds: Speeds, cost: Cost, why: str = "") -> None:
 
 def _say_field_protocol(asked: Asked, speeds: Speeds) -> None:
     """Prints what purification takes at the lengths that others report it at."""
-    options = asked.options._replace(purification=PRESETS[FIELD])
-    print(f"with --config.eval.purification.preset={FIELD}:")
+    protocol = PRESETS[FIELD]
+    options = asked.options._replace(purification=protocol)
+    print(f"with --config.eval.purification.preset={FIELD} and images={protocol.images}:")
     for piece in purification.pieces(asked._replace(options=options)):
         _say(piece, speeds)
 

@@ -111,7 +111,7 @@ def _run(config: str, point: dict[str, str], fixed: Mapping[str, str], root: pat
     overrides = {**fixed, **fields}
     made = config_files.load(spec)
     config_files.override(made, overrides)
-    rules.check(made)
+    rules.check(made, overrides)
     rules.check_training(made, overrides)
     words = [pathlib.Path(default_workdir(spec)).name]
     words += [f"{field}={value}" for field, value in fields.items()]

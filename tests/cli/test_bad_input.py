@@ -89,6 +89,14 @@ TABLE: list[tuple[list[str], list[str]]] = [
     ([DIGITS, "--config.data.pad=8"], ["config.data.pad", "< 8"]),
     ([DIGITS, "--config.eval.only=accuracy,odd"], ["config.eval.only", "did you mean ood"]),
     ([DIGITS, "--config.eval.only=ood,accuracy,ood"], ["config.eval.only lists ood twice"]),
+    (
+        [
+            DIGITS,
+            "--config.eval.purification.preset=hill",
+            "--config.eval.purification.num_steps=10",
+        ],
+        ["config.eval.purification.num_steps is given", "preset = hill sets it", "images counts"],
+    ),
     ([DIGITS, "--config.eval.features=W2,W2"], ["config.eval.features lists W2 twice"]),
     ([DIGITS, "--config.eval.images=buffer,buffer"], ["config.eval.images lists buffer twice"]),
     ([DIGITS, "--config.eval.landscape.eigenvalues=7"], ["at most", "lanczos_steps (6)", "7"]),

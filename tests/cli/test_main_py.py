@@ -72,3 +72,36 @@ def test_ctrl_c_ends_quietly(moment: str) -> None:
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=10)[1]
     assert process.returncode == -signal.SIGINT and error == ""
+
+
+EVALUATION = """
+import signal, sys, time, types
+from sadajem_jax import evaluation
+from sadajem_jax.cli import main
+
+def evaluate(config, workdir):
+    print("begun", flush=True)
+    time.sleep(60)
+
+evaluation.evaluate = types.SimpleNamespace(evaluate=evaluate)
+sys.modules["sadajem_jax.evaluation.evaluate"] = evaluation.evaluate
+main.run_config = lambda workdir, overrides: None
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # as main.py
+main.run(["--mode=eval", "--workdir=W"])
+"""
+
+
+def test_ctrl_c_in_an_evaluation_leaves_a_line() -> None:
+    """It says that the same command goes on, and the process still ends by the signal, at once."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", EVALUATION],
+        cwd=places.ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=30)[1]
+    assert error == "stopped; the same command goes on\n"
+    assert process.returncode == -signal.SIGINT

@@ -62,6 +62,17 @@ def test_plan_for_an_evaluation_says_what_each_part_takes(capsys: Any) -> None:
     assert "all" in rows and "samples" not in rows
 
 
+def test_plan_of_a_preset_on_fewer_images(capsys: Any) -> None:
+    """Named sets of purification's settings cost as much as the images that are given with them."""
+    flags = ["--config.model.width=1", "--config.eval.only=robustness", "--for=eval"]
+    flags += ["--config.eval.purification.preset=hill", "--config.eval.purification.images=2"]
+    assert main.main(["--config=configs/digits.py", "--mode=plan", *flags]) == 0
+    asked, field = capsys.readouterr().out.split("preset=hill and images=500:")
+    row = "robustness/purified/static"
+    few, all_there = (float(text.split(row)[1].split()[0]) for text in (asked, field))
+    assert all_there == pytest.approx(297 / 2 * few, rel=1e-2)  # there are no 500
+
+
 def test_for_belongs_to_a_plan_and_has_two_values(capsys: Any) -> None:
     """--for elsewhere, or with another word, is refused in one line."""
     assert main.main(["--config=configs/digits.py", "--for=eval"]) == 2

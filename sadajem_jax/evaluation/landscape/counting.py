@@ -1,4 +1,4 @@
-"""Portions of work that are added up and passed on as progress."""
+"""Portions of work that are added up and passed on as progress, as one that only rises."""
 
 from __future__ import annotations
 
@@ -18,3 +18,13 @@ def counter(progress: Advance | None, total: int) -> Heard | None:
         progress(done, total)
 
     return heard
+
+
+def share(progress: Advance, number: int, count: int) -> Advance:
+    """For one of `count` pieces of work of the same size, done in order: says how far all are.
+
+    Examples:
+      >>> share(print, 1, 4)(30, 100)
+      130 400
+    """
+    return lambda done, total: progress(number * total + done, count * total)

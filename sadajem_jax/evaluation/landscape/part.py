@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.progress import Advance
 from sadajem_jax.evaluation.asked import Asked
 from sadajem_jax.evaluation.landscape import drawing
+from sadajem_jax.evaluation.landscape.counting import share
 from sadajem_jax.evaluation.landscape.ground import Ground
 from sadajem_jax.evaluation.landscape.lines import Lines, lines
 from sadajem_jax.evaluation.landscape.plane import Plane, plane
@@ -44,9 +46,9 @@ def _lines(ground: Ground) -> Piece:
                 points=wanted.points,
                 span=wanted.span,
                 bias_and_norm=BIAS_AND_NORM,
-                progress=progress,
+                progress=share(progress, number, len(ground.surfaces)),
             )
-            for name, surface in ground.surfaces.items()
+            for number, (name, surface) in enumerate(ground.surfaces.items())
         }
         _require_finite(found, "the lines")
         for name, surface in ground.surfaces.items():
@@ -84,9 +86,9 @@ def _plane(ground: Ground) -> Piece:
                 grid=wanted.grid,
                 span=wanted.span,
                 bias_and_norm=BIAS_AND_NORM,
-                progress=progress,
+                progress=share(progress, number, len(ground.surfaces)),
             )
-            for name, surface in ground.surfaces.items()
+            for number, (name, surface) in enumerate(ground.surfaces.items())
         }
         _require_finite(found, "the plane")
         yield drawing.contours(found, ground.of)
@@ -128,12 +130,11 @@ def _sharpness(ground: Ground) -> Piece:
     def run(progress: Advance) -> Iterator[Item]:
         yield from ground.notes()
         yield _sam_note(ground.asked.settings, sam["rho"])
-        for name, surface in ground.surfaces.items():
-            for quantity in QUANTITIES:
-                found = sharpness(
-                    surface, quantity, _key(ground, quantity), **sizes, **sam, progress=progress
-                )
-                yield from _of_sharpness(f"landscape/{name}/{quantity}", found)
+        each = list(itertools.product(ground.surfaces.items(), QUANTITIES))
+        for number, ((name, surface), quantity) in enumerate(each):
+            heard, key = share(progress, number, len(each)), _key(ground, quantity)
+            found = sharpness(surface, quantity, key, **sizes, **sam, progress=heard)
+            yield from _of_sharpness(f"landscape/{name}/{quantity}", found)
 
     work = passes_of(wanted.lanczos_steps, wanted.trace_probes)
     return Piece(

@@ -50,7 +50,8 @@ def _pgd(asked: Asked, norm: str) -> Piece:
     name, budgets = f"robustness/{norm}", protocols.budgets(norm)
 
     def run(progress: Advance) -> Iterator[Item]:
-        test = _attacked(asked)
+        test, kept = _attacked(asked), unfinished.path(asked, f"pgd_{norm}")
+        continued = kept.exists()
         with refusals.as_reasons():
             results = pgd.sweep(
                 asked.logits_fn,
@@ -62,10 +63,13 @@ def _pgd(asked: Asked, norm: str) -> Piece:
                 seed=asked.model.seed,
                 search_fn=_search_fn(asked),
                 batch_size=_batch_size(asked),
+                checkpoint=kept,
                 progress=progress,
             )
         yield from _said(asked, len(test.labels))
         yield CARRIED
+        if continued:
+            yield unfinished.CONTINUED
         accuracy = [results[0].clean_accuracy, *(found.robust_accuracy for found in results)]
         names = ["clean_accuracy", *(f"{ball}/accuracy" for ball in budgets)]
         yield from ((f"{name}/{key}", value) for key, value in zip(names, accuracy, strict=True))
@@ -73,6 +77,7 @@ def _pgd(asked: Asked, norm: str) -> Piece:
             yield f"{blind} images had a gradient of zero at their start, where PGD is blind."
         eps = [0.0, *(budget.eps for budget in budgets.values())]
         yield figures.curve(norm, eps, accuracy, len(test.labels))
+        unfinished.forget(kept)
 
     settings = {"attack": "PGD", "steps": pgd.NUM_STEPS}
     return _piece(asked, name, settings, run, lambda images: protocols.pgd_cost(norm, images))

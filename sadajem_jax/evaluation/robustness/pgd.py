@@ -7,6 +7,7 @@ step_size=2 / 255)`.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,12 +18,20 @@ from sadajem_jax.console.progress import Advance
 from sadajem_jax.evaluation.autoattack import checks
 from sadajem_jax.evaluation.autoattack.attack import Attack
 from sadajem_jax.evaluation.autoattack.batches import KEPT, Placement, Runner
-from sadajem_jax.evaluation.autoattack.campaign import MISCLASSIFIED, STANDS, keys_of
+from sadajem_jax.evaluation.autoattack.campaign import (
+    MISCLASSIFIED,
+    SAVE_SECONDS,
+    STANDS,
+    keys_of,
+)
 from sadajem_jax.evaluation.autoattack.predictor import Predictor, precise, rounded
+from sadajem_jax.evaluation.autoattack.saved import Save
 from sadajem_jax.evaluation.networks import Logits
 from sadajem_jax.evaluation.robustness import ascent
+from sadajem_jax.evaluation.robustness.ledger import Ledger
 from sadajem_jax.evaluation.robustness.unit import of_unit, signed, unit
 from sadajem_jax.inference.images import as_float, as_images
+from sadajem_jax.workdir.state_format import checksum
 
 BROKEN = "broken"
 NUM_STEPS = 50
@@ -94,6 +103,7 @@ def sweep(
     seed: int = 0,
     search_fn: Logits | None = None,
     batch_size: int = 250,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: Advance | None = None,
 ) -> list[Result]:
     """PGD in balls of growing size, around the same images; compiled once for all.
@@ -115,6 +125,9 @@ def sweep(
       search_fn: like `logits_fn`; what the attack follows instead, in a lower precision say. Only
         what `logits_fn` then confirms counts.
       batch_size: images a device takes at a time.
+      checkpoint: a file that keeps what was found, replaced after each ball and every half minute
+        or so; a call with the same arguments, of a fresh process, goes on from it, and one with
+        others replaces it. It stays; delete it at the end.
       progress: told how far it is, in images times balls.
 
     Returns:
@@ -122,7 +135,8 @@ def sweep(
 
     Raises:
       TypeError: for images that are neither uint8 nor floats.
-      ValueError: for images, labels, budgets or logits that do not fit, in one line.
+      ValueError: for images, labels, budgets or logits that do not fit, or a checkpoint that is
+        none, in one line.
     """
     x, clean, labels = _checked(images, labels, budgets, norm, batch_size)
     checks.refuse_network(of_unit(logits_fn), variables, clean)
@@ -134,16 +148,24 @@ def sweep(
     checks.refuse_logits(logits, labels)
     search = rounded(of_unit(search_fn)) if search_fn else precise(of_unit(logits_fn))
     runner = Runner(_attack(search, norm, num_steps, search_fn is None), placement)
-    found = _Found(as_float(x), logits.argmax(axis=1) == labels)
+    identity = {"attack": "pgd", "norm": norm, "budgets": str([[*map(float, b)] for b in budgets])}
+    numbers = {"num_steps": num_steps, "seed": int(seed), "rounded": search_fn is not None}
+    of = checksum([x, labels, variables]) if checkpoint else ""
+    save = Save(checkpoint, {**identity, **numbers, "checksum": of}, Ledger._fields)
+    ledger = _kept(save) or Ledger.first(as_float(x), logits.argmax(axis=1) == labels, len(budgets))
     keys = keys_of(jax.random.fold_in(jax.random.key(seed), PURPOSE), np.arange(len(x)))
     heard = _Heard(progress, len(x), len(budgets))
-    results = []
-    for budget in budgets:
+    attack = _Sweep(ledger, save, runner, predictor, heard)
+    for number, budget in enumerate(budgets):
         sizes = (np.full(len(x), size, np.float32) for size in budget)
-        _attack_standing(found, (clean, labels, keys, *sizes), runner, predictor, heard)
-        heard.ball_over()
-        results.append(found.result())
-    return results
+        attack.ball(number, (clean, labels, keys, *sizes))
+    return [_result(ledger, as_float(x), number) for number in range(len(budgets))]
+
+
+def _kept(save: Save) -> Ledger | None:
+    """What an earlier call left of this very attack."""
+    found = save.read()
+    return Ledger(**found) if found else None
 
 
 def _checked(
@@ -168,30 +190,19 @@ def _attack(search: Logits, norm: str, num_steps: int, stops: bool) -> Attack:
     return ascent.pgd(search, norm=norm, num_steps=num_steps, stops=stops)
 
 
-class _Found:
-    """What is known of the images so far.
-
-    Args:
-      clean: [N, H, W, channels] in [-1, 1].
-      right: [N] bool, which are classified rightly.
-    """
-
-    def __init__(self, clean: np.ndarray, right: np.ndarray) -> None:
-        self.adversarial, self.clean_accuracy = clean.copy(), float(right.mean())
-        self.verdicts = np.where(right, STANDS, MISCLASSIFIED).astype(object)
-        self.zero_gradient = np.zeros(len(clean), bool)
-
-    def result(self) -> Result:
-        """As it is now."""
-        defended = self.verdicts == STANDS
-        return Result(
-            robust_accuracy=float(defended.mean()),
-            clean_accuracy=self.clean_accuracy,
-            defended=defended,
-            verdicts=self.verdicts.astype(str),
-            adversarial=self.adversarial.copy(),
-            zero_gradients=int(self.zero_gradient.sum()),
-        )
+def _result(ledger: Ledger, clean: np.ndarray, ball: int) -> Result:
+    """Of one ball, of those that are over."""
+    defended = ledger.stands(ball)
+    broken = ledger.right & ~defended
+    words = np.where(broken, BROKEN, np.where(defended, STANDS, MISCLASSIFIED))
+    return Result(
+        robust_accuracy=float(defended.mean()),
+        clean_accuracy=float(ledger.right.mean()),
+        defended=defended,
+        verdicts=words,
+        adversarial=np.where(broken[:, None, None, None], ledger.adversarial, clean),
+        zero_gradients=int(ledger.zero_gradient[ball].sum()),
+    )
 
 
 class _Heard:
@@ -215,16 +226,29 @@ class _Heard:
             self._progress(self._over * self._images + rows, self._balls * self._images)
 
 
-def _attack_standing(
-    found: _Found, rows: tuple[Any, ...], runner: Runner, predictor: Predictor, heard: _Heard
-) -> None:
-    """Attacks what stands, of values for `ascent.Rows`, and notes what breaks."""
-    index = np.flatnonzero(found.verdicts == STANDS)
-    found.zero_gradient[:] = False
-    for portion in runner.portions(index):
-        batch = ascent.Rows(*(values[portion] for values in rows))
-        candidates, state = runner(batch, heard)
-        broken = predictor.broken(candidates, batch.images, batch.labels, batch.eps)
-        found.verdicts[portion[broken]] = BROKEN
-        found.adversarial[portion[broken]] = signed(candidates[broken])
-        found.zero_gradient[portion] = np.asarray(state.zero_gradient)
+class _Sweep:
+    """Attacks what stands, ball after ball, and notes what breaks."""
+
+    def __init__(
+        self, ledger: Ledger, save: Save, runner: Runner, predictor: Predictor, heard: _Heard
+    ) -> None:
+        self._ledger, self._save, self._runner = ledger, save, runner
+        self._predictor, self._heard = predictor, heard
+
+    def ball(self, number: int, rows: tuple[Any, ...]) -> None:
+        """One ball, but for images that an earlier call has done with; `rows` as `ascent.Rows`."""
+        ledger, index = self._ledger, self._ledger.left(number)
+        for portion in self._runner.portions(index):
+            self._attack(number, portion, ascent.Rows(*(values[portion] for values in rows)))
+            ledger.seen[portion] = number + 1
+            self._save.write(ledger._asdict(), at_least_after=SAVE_SECONDS)
+        if len(index):
+            self._save.write(ledger._asdict())
+        self._heard.ball_over()
+
+    def _attack(self, number: int, portion: np.ndarray, batch: ascent.Rows) -> None:
+        candidates, state = self._runner(batch, self._heard)
+        broken = self._predictor.broken(candidates, batch.images, batch.labels, batch.eps)
+        self._ledger.broken_in[portion[broken]] = number
+        self._ledger.adversarial[portion[broken]] = signed(candidates[broken])
+        self._ledger.zero_gradient[number, portion] = np.asarray(state.zero_gradient)

@@ -21,7 +21,7 @@ from sadajem_jax.evaluation.landscape.batches import Rows
 from sadajem_jax.evaluation.landscape.ground import GRADIENTS_A_PRODUCT
 from sadajem_jax.evaluation.landscape.surface import _curvature, _sums
 from sadajem_jax.evaluation.options import Landscape
-from sadajem_jax.evaluation.parts import Size
+from sadajem_jax.evaluation.parts import Piece, Size
 from sadajem_jax.wide_resnet import WideResNet
 from sadajem_jax.workdir.figure import Figure
 from tests import models
@@ -50,11 +50,24 @@ def asked(wanted: Landscape = WANTED, rho: float = 0.2, images: Images | None = 
     return Asked(made, nothing, pathlib.Path(), settings, options, None)
 
 
+Told = list[tuple[int, int]]
+
+
 @pytest.fixture(scope="module")
-def found() -> dict[str, list[Any]]:
+def told() -> dict[str, Told]:
+    """{piece: (done, total) each time that it was told}, when `found` is there."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def found(told: dict[str, Told]) -> dict[str, list[Any]]:
     """{piece: its items}."""
-    quiet = part.pieces(asked())
-    return {piece.name: list(piece.run(lambda done, total: None)) for piece in quiet}
+
+    def items(piece: Piece) -> list[Any]:
+        heard = told.setdefault(piece.name, [])
+        return list(piece.run(lambda done, total: heard.append((done, total))))
+
+    return {piece.name: items(piece) for piece in part.pieces(asked())}
 
 
 def numbers(items: list[Any]) -> dict[str, float]:
@@ -101,6 +114,18 @@ def test_pictures_come_with_their_arrays(found: dict[str, list[Any]]) -> None:
     middle = figures["landscape_lines"].arrays["evaluation/energy"][:, 1]
     mean = numbers(found["landscape/lines"])["landscape/evaluation/energy/mean"]
     np.testing.assert_array_equal(middle, mean)
+
+
+def test_progress_of_a_piece_is_one_that_rises(
+    found: dict[str, list[Any]], told: dict[str, Told]
+) -> None:
+    """Both treatments, and both quantities of sharpness, are one pass, over at its end."""
+    images = 2 * 8  # two treatments, whole batches of 4 of 11 images
+    passes = {"lines": 2 * 3, "plane": 3 * 3, "sharpness": 2 * (3 + 2 + 1 + 2)}
+    for name, count in passes.items():
+        done = [n for n, _ in told[f"landscape/{name}"]]
+        assert {total for _, total in told[f"landscape/{name}"]} == {images * count}
+        assert done == sorted(done) and done[-1] == images * count and done.count(done[-1]) == 1
 
 
 def test_what_leaves_the_numbers_is_refused() -> None:

@@ -20,7 +20,7 @@ from sadajem_jax.evaluation.options import read
 from sadajem_jax.evaluation.parts import Piece
 from sadajem_jax.evaluation.passes import Passes
 from sadajem_jax.evaluation.predictions import Allowance
-from sadajem_jax.evaluation.robustness import part, protocols
+from sadajem_jax.evaluation.robustness import part, protocols, unfinished
 from sadajem_jax.evaluation.running import Outcome, Runner
 from sadajem_jax.workdir import records
 from sadajem_jax.workdir.settings import flat
@@ -172,12 +172,19 @@ class Killed(BaseException):
     """What no evaluation survives."""
 
 
+@pytest.mark.parametrize(
+    ("number", "file"), [(1, "pgd_l_2_last.npz"), (3, "autoattack_l_2_0.5_last.npz")]
+)
 def test_a_killed_attack_goes_on(
-    done: Evaluated, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    done: Evaluated,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    file: str,
 ) -> None:
     """The second evaluation begins where the first was killed, and ends with the same numbers."""
     monkeypatch.setattr(campaign, "SAVE_SECONDS", 0)
-    piece = attacks(of_known_distances(tmp_path))[3]
+    piece = attacks(of_known_distances(tmp_path))[number]
     told: list[int] = []
 
     def kill_later(count: int, total: int) -> None:
@@ -188,10 +195,11 @@ def test_a_killed_attack_goes_on(
     with pytest.raises(Killed):
         list(piece.run(kill_later))
     (kept,) = (tmp_path / "unfinished").iterdir()
-    assert kept.name == "autoattack_l_2_0.5_last.npz"
+    assert kept.name == file
     begun: list[int] = []
     items = [*piece.run(lambda n, total: begun.append(n))]
     found = {item[0]: item[1] for item in items if type(item) is tuple}
+    assert unfinished.CONTINUED in items
     assert begun[0] > told[0] and found.items() <= done.metrics.items() and found
     assert not (tmp_path / "unfinished").exists()
 

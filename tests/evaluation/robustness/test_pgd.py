@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from sadajem_jax import backend
+from sadajem_jax.evaluation.autoattack import batches
 from sadajem_jax.evaluation.autoattack.batches import Placement, Runner
 from sadajem_jax.evaluation.autoattack.campaign import MISCLASSIFIED, STANDS
 from sadajem_jax.evaluation.autoattack.projections import NORMS
@@ -163,6 +164,83 @@ def test_progress_grows_to_all_images_in_all_balls(swept: dict[str, Any]) -> Non
     end = told.index((72, 72))
     first = [done for done, _ in told[: end + 1]]
     assert first == sorted(first) and len(first) > 10 and {total for _, total in told} == {72}
+
+
+class Killed(Exception):
+    """What ends a sweep half-way."""
+
+
+def kept(
+    path: pathlib.Path | None, die_at: int = -1, **options: Any
+) -> tuple[list[pgd.Result], list[int]]:
+    """Twelve digits in three balls, two at a time; killed where so many are through, if asked."""
+    images, labels = some_digits(12)
+    told: list[int] = []
+
+    def hear(done: int, total: int) -> None:
+        told.append(done)
+        if die_at in range(done + 1):
+            raise Killed
+
+    budgets = [Budget(eps, eps / 4) for eps in (0.03, 0.06, 0.12)]
+    given: dict[str, Any] = {"images": images, "labels": labels, "budgets": budgets}
+    given |= {"variables": networks.trained_mlp(), "norm": "l_inf", "num_steps": 4} | options
+    return pgd.sweep(mlp, batch_size=2, checkpoint=path, progress=hear, **given), told
+
+
+def test_a_killed_sweep_ends_as_an_unbroken_one(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed within two of its balls all is the same, and no image is attacked again in a ball."""
+    monkeypatch.setattr(pgd, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(batches, "POOL", 1)
+    attacked: list[int] = []
+    run = Runner.__call__
+
+    def counted(runner: Runner, rows: ascent.Rows, heard: Any) -> Any:
+        attacked.append(len(rows.images))
+        return run(runner, rows, heard)
+
+    monkeypatch.setattr(Runner, "__call__", counted)
+    whole, _ = kept(None)
+    most, path = sum(attacked), tmp_path / "deep" / "kept.npz"
+    attacked.clear()
+    for die_at in (8, 20):
+        with pytest.raises(Killed):
+            kept(path, die_at)
+    result, told = kept(path)
+    assert sum(attacked) == most + 2 * 2  # the batch under way, each time
+    assert told[0] == 12 and told == sorted(told) and told[-1] == 36
+    for one, other in zip(result, whole, strict=True):
+        np.testing.assert_array_equal(one.verdicts, other.verdicts)
+        np.testing.assert_array_equal(one.adversarial, other.adversarial)
+        assert one[:2] == other[:2] and one.zero_gradients == other.zero_gradients
+    assert kept(path)[1] == [12, 24, 36]  # and nothing is attacked once more
+
+
+def test_another_sweep_begins_anew(tmp_path: pathlib.Path) -> None:
+    """A file of another seed, norm, length, size, search, image, label or network is not used."""
+    path = tmp_path / "kept.npz"
+    kept(path)
+    before = path.read_bytes()
+    images, labels = some_digits(12)
+    variables = networks.trained_mlp()
+    others: list[dict[str, Any]] = [
+        {"seed": 1},
+        {"norm": "l_2"},
+        {"num_steps": 5},
+        {"budgets": [Budget(eps, 0.01) for eps in (0.03, 0.06, 0.12)]},
+        {"search_fn": mlp},
+        {"images": images * 0.99},
+        {"labels": np.array([*labels[:-1], labels[-1] - 1])},
+        {"variables": jax.tree.map(lambda w: w * 1.01, variables)},
+    ]
+    for other in others:
+        path.write_bytes(before)
+        assert kept(path, **other)[1] != [12, 24, 36]
+    path.write_bytes(b"no archive")
+    with pytest.raises(ValueError, match=r"kept.npz: expected the saved state of an attack"):
+        kept(path)
 
 
 def band(variables: Any, x: jax.Array) -> jax.Array:

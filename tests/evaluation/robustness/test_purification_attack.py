@@ -519,12 +519,17 @@ def test_the_kernel_is_the_trained_one() -> None:
 
 
 def test_presets_are_names_for_the_fields() -> None:
-    """The config's own values are the short ones, a name takes another set, no other name does."""
-    config = config_files.load("configs/cifar10.py")
+    """The config's own values are the short ones, a name takes another set, no other name does.
+
+    The number of images is the config's where it has one, beside a preset too.
+    """
+    config, hill = config_files.load("configs/cifar10.py"), presets.PRESETS["hill"]
     assert options.read(config.eval.to_dict()).purification == presets.PRESETS["short"]
     config.eval.purification.preset = "hill"
     rules.check(config)
-    assert options.read(config.eval.to_dict()).purification == presets.PRESETS["hill"]
+    assert options.read(config.eval.to_dict()).purification == hill
+    config.eval.purification.images = 7
+    assert options.read(config.eval.to_dict()).purification == hill._replace(images=7)
     config.eval.purification.preset = "hil"
     with pytest.raises(UserError, match=r"preset must be short, hill or empty, found 'hil'"):
         rules.check(config)

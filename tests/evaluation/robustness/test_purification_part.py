@@ -122,6 +122,24 @@ def test_an_image_that_any_attack_breaks_is_broken(
     }
 
 
+def test_the_network_alone_is_attacked_once(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both pieces take the same attack, and the second says so; by itself it makes its own."""
+    made: list[str] = []
+
+    def attacked(asked: Asked, chosen: Any, kind: str, progress: Any, starts: Any = None) -> Result:
+        made.append(kind)
+        return of("mbssssssssss")
+
+    monkeypatch.setattr(part, "_attack", attacked)
+    chain, static = part.pieces(asked_of(tmp_path))
+    done(chain)
+    assert part.SHARED in notes(done(static)) and made.count("static") == 1
+    _, static = part.pieces(asked_of(tmp_path))
+    assert part.SHARED not in notes(done(static)) and made.count("static") == 2
+
+
 class Killed(BaseException):
     """What no evaluation survives."""
 
@@ -135,7 +153,9 @@ def test_a_killed_piece_goes_on(
     """
     monkeypatch.setattr(campaign, "SAVE_SECONDS", 0)
     asked = asked_of(tmp_path)
-    piece = next(part.pieces(asked))
+
+    def of_another_process() -> Piece:
+        return next(part.pieces(asked))
 
     def kill_at(share: float) -> list[str]:
         def hear(count: int, total: int) -> None:
@@ -143,13 +163,14 @@ def test_a_killed_piece_goes_on(
                 raise Killed
 
         with pytest.raises(Killed):
-            list(piece.run(hear))
+            list(of_another_process().run(hear))
         return sorted(path.name for path in (tmp_path / "unfinished").iterdir())
 
     static, full = "purified_static_last.npz", "purified_full_gradient_last.npz"
     assert kill_at(0.4) == [full, static]
     assert kill_at(0.8) == ["purified_bpda_last.npz", full, static]
     begun: list[tuple[int, int]] = []
+    piece = of_another_process()
     items = list(piece.run(lambda count, total: begun.append((count, total))))
     assert numbers(items) == numbers(found[piece.name])
     assert "It went on from where" in notes(items)

@@ -33,6 +33,19 @@ NAME = "robustness/purified"
 REVERSE_SHARE = 2 * GRADIENT_SHARE  # through a gradient go about twice its activations
 STATIC, TRANSFER, FULL, BPDA = "static", "transfer", "full_gradient", "bpda"
 ON_CHAIN = (FULL, BPDA, TRANSFER)
+SHARED = f"The attack was made with {NAME}/chain, whose seconds it is in."
+
+
+class _Alone:
+    """The attack on the network alone: both pieces need it, and the first that is done makes it."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self.found: Result | None = None
+
+    def __call__(self, progress: Advance) -> Result:
+        self.found = self.found or _attack(self._asked, _chosen(self._asked), STATIC, progress)
+        return self.found
 
 
 def pieces(asked: Asked) -> Iterator[Piece]:
@@ -43,33 +56,36 @@ def pieces(asked: Asked) -> Iterator[Piece]:
         made = [one() for one in costs.values()]
         return total([*made, _shown(asked.options.purification)])
 
-    yield _piece(asked, "chain", asked.options.purification, _of_chain, takes)
-    yield _piece(asked, STATIC, _settings(asked, STATIC), _of_network, costs[STATIC])
+    alone = _Alone(asked)
+    of_chain = functools.partial(_of_chain, asked, alone)
+    of_network = functools.partial(_of_network, asked, alone)
+    yield _piece(asked, "chain", asked.options.purification, of_chain, takes)
+    yield _piece(asked, STATIC, _settings(asked, STATIC), of_network, costs[STATIC])
 
 
 def _piece(
     asked: Asked,
     name: str,
     settings: Purification,
-    run: Callable[[Asked, Advance], Iterator[Item]],
+    run: Callable[[Advance], Iterator[Item]],
     takes: Callable[[], Cost],
 ) -> Piece:
     return Piece(
         f"{NAME}/{name}",
         asked.on_test | _recorded(asked, settings),
-        functools.partial(run, asked),
+        run,
         checksum=asked.passes.test_checksum,
         unit="",
         cost=takes,
     )
 
 
-def _of_chain(asked: Asked, progress: Advance) -> Iterator[Item]:
+def _of_chain(asked: Asked, alone: _Alone, progress: Advance) -> Iterator[Item]:
     """Size, notes, numbers and the figure of the model behind its chain."""
     chosen, settings = _chosen(asked), asked.options.purification
     kept = [_kept(asked, kind) for kind in (STATIC, *ON_CHAIN)]
     continued = any(path.exists() for path in kept)
-    results = _attack_chain(asked, chosen, progress)
+    results = _attack_chain(asked, alone, chosen, progress)
     yield Size(len(chosen.labels))
     yield from notes.chain(settings, results)
     if continued:
@@ -83,27 +99,30 @@ def _of_chain(asked: Asked, progress: Advance) -> Iterator[Item]:
         unfinished.forget(path)
 
 
-def _of_network(asked: Asked, progress: Advance) -> Iterator[Item]:
+def _of_network(asked: Asked, alone: _Alone, progress: Advance) -> Iterator[Item]:
     """Size, notes and numbers of the network alone."""
-    chosen, kept = _chosen(asked), _kept(asked, STATIC)
-    continued = kept.exists()
-    result = _attack(asked, chosen, STATIC, progress)
-    yield Size(len(chosen.labels))
+    kept = _kept(asked, STATIC)
+    shared, continued = alone.found is not None, kept.exists()
+    result = alone(progress)
+    yield Size(len(result.verdicts))
     yield from notes.static(_settings(asked, STATIC), result)
-    if continued:
+    if shared:
+        yield SHARED
+    elif continued:
         yield unfinished.CONTINUED
     yield f"{NAME}/static/accuracy", result.accuracy
     yield f"{NAME}/static/clean_accuracy", result.clean_accuracy
     unfinished.forget(kept)
 
 
-def _attack_chain(asked: Asked, chosen: Images, progress: Advance) -> dict[str, Result]:
+def _attack_chain(
+    asked: Asked, alone: _Alone, chosen: Images, progress: Advance
+) -> dict[str, Result]:
     """What the three attacks on the chain find, by name."""
     costs = {kind: _cost(asked, kind).gradients for kind in (STATIC, FULL, BPDA, TRANSFER)}
     joint = Joint(progress, costs)
-    alone = _attack(asked, chosen, STATIC, joint.of(STATIC))
+    points = alone(joint.of(STATIC)).points
     found = {kind: _attack(asked, chosen, kind, joint.of(kind)) for kind in (FULL, BPDA)}
-    points = alone.points
     return found | {TRANSFER: _attack(asked, chosen, TRANSFER, joint.of(TRANSFER), points)}
 
 

@@ -31,6 +31,7 @@ class Purification(NamedTuple):
     attack_steps: int
 
 
+DEFAULT = "short"
 PRESETS = {
     "short": Purification(
         images=20,
@@ -58,14 +59,20 @@ def resolve(section: Mapping[str, Any]) -> Purification:
     """The settings that a section of a config asks for.
 
     Args:
-      section: "preset", and the fields of `Purification`, which count where the preset is "".
+      section: "preset", and the fields of `Purification`, which count where the preset is "";
+        `images` counts beside a preset too, and 0 is as many as that has, or "short".
 
     Examples:
-      >>> resolve({"preset": "hill"}).num_steps
-      1500
-      >>> resolve({"preset": "", **PRESETS["short"]._asdict(), "num_steps": 20}).num_steps
-      20
+      >>> fields = {**PRESETS["short"]._asdict(), "images": 0}
+      >>> resolve({**fields, "preset": "hill"}) == PRESETS["hill"]
+      True
+      >>> fewer = resolve({**fields, "preset": "hill", "images": 50})
+      >>> fewer.images, fewer.num_steps
+      (50, 1500)
+      >>> resolve({**fields, "preset": "", "num_steps": 20})[:2]
+      (20, 20)
     """
-    if section["preset"]:
-        return PRESETS[section["preset"]]
-    return Purification(**{name: section[name] for name in Purification._fields})
+    preset = PRESETS[section["preset"] or DEFAULT]
+    fields = preset._asdict() if section["preset"] else section
+    own = {name: fields[name] for name in Purification._fields}
+    return Purification(**{**own, "images": section["images"] or preset.images})
