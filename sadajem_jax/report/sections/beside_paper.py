@@ -13,6 +13,7 @@ HEADER = ("", "accuracy, %", "Inception Score", "FID")
 
 def section(run: Run) -> str:
     """One table of all systems, and the paper's own studies below it."""
+    run, left_out = ours.credited(run)
     paper = paper_numbers.GENERATION.get(run.data, ())
     subjects = run.with_numbers("test/accuracy", *names.INCEPTION_SCORE, *names.FID)
     found = [row for subject in subjects for row in _our_rows(run, subject)]
@@ -20,6 +21,7 @@ def section(run: Run) -> str:
     if not rows:
         return ""
     more = "" if paper else f"<p>The paper has no numbers for {text(names.data_set(run.data))}.</p>"
+    more += f"<p>{text(left_out)}</p>" if left_out else ""
     return (
         f"<h2>Beside the paper</h2>\n{_differences(run)}{more}"
         f"{_without_empty_columns(rows)}{_studies(run.data)}"

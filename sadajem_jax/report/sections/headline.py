@@ -20,10 +20,12 @@ TILES = (
 
 def section(run: Run) -> str:
     """The page's head."""
-    tiles = [_tile(run, *tile) for tile in [*TILES, *_first_set(run)]]
+    kept, left_out = ours.credited(run)
+    tiles = [_tile(kept, *tile) for tile in [*TILES, *_first_set(run)]]
+    below = f'\n<p class="soft">{text(left_out)}</p>' if left_out else ""
     return (
         f'<h1>{text(title(run))}</h1>\n<p class="soft">{text(_facts(run))}</p>\n'
-        f'<div class="tiles">{"".join(tiles)}</div>'
+        f'<div class="tiles">{"".join(tiles)}</div>{below}'
     )
 
 
