@@ -9,8 +9,8 @@ from sadajem_jax.report import html, names
 from sadajem_jax.report.run import MODELS, Run, Subject
 
 NO_CHAINS = (
-    "Inception Score and FID are left out: the training ran no chains, and the buffer that they are "
-    "of holds the starts it was filled with."
+    "Inception Score and FID are left out: the training ran no chains, and the buffer, which they "
+    "are of, holds the starts it was filled with."
 )
 
 
@@ -31,7 +31,7 @@ def model(run: Run, subject: Subject | None) -> str:
 
 
 def credited(run: Run) -> tuple[Run, str]:
-    """(the run without scores that are no work of its model's, why; as it is and "" of most runs)."""
+    """(the run without scores that are no work of its model's, why); most are as they are, ""."""
     kept = run.without_scores(*names.INCEPTION_SCORE, *names.FID)
     if run.has_chains or len(kept.metrics) == len(run.metrics):
         return run, ""

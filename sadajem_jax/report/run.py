@@ -83,7 +83,7 @@ class Run:
 
     @property
     def has_chains(self) -> bool:
-        """Whether the training drew negative samples: else the buffer holds what it was filled with."""
+        """Whether the training drew negative samples: else the buffer holds its first starts."""
         return self.has_px and self.config.get("sgld", {}).get("num_steps", 1) > 0
 
     def without_scores(self, *names: str) -> Run:
