@@ -83,12 +83,11 @@ def test_a_sweep_that_was_killed_goes_on(argv: list[str], tmp_path: pathlib.Path
     ready = made[0]._replace(workdir=tmp_path / "ready" / made[0].name)
     finished(ready)
     words = [sys.executable, "-c", SWEEP, str(stand_in), *argv]
-    first = subprocess.Popen(words, cwd=places.ROOT, text=True, stdout=subprocess.PIPE)
-    assert first.stdout is not None
-    said = itertools.takewhile(lambda line: line != "step\n", first.stdout)
-    assert f"== run 2 of 4: {made[1].name}\n" in list(said)
-    first.kill()
-    assert first.wait() == -signal.SIGKILL
+    with subprocess.Popen(words, cwd=places.ROOT, text=True, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        said = list(itertools.takewhile(lambda line: line != "step\n", first.stdout))
+        first.kill()
+    assert first.returncode == -signal.SIGKILL and f"== run 2 of 4: {made[1].name}\n" in said
     second = Main(made, lambda run, stage: 0)
     assert command.sweep(argv, second) == 0
     assert [name for name, _ in second.done] == [run.name for run in made[1:]]
