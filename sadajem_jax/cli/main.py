@@ -156,8 +156,7 @@ def run_config(workdir: pathlib.Path, overrides: Mapping[str, str]) -> ml_collec
     """
     config = config_files.of_settings(run_settings.read(workdir))
     for field in overrides:
-        free = field in run_settings.FREE or field.split(".")[0] in run_settings.FREE_SECTIONS
-        if not free:
+        if not run_settings.is_free(field):
             raise UserError(f"config.{field} belongs to the training: only config.eval.* is free")
     config_files.override(config, overrides)
     rules.check(config, overrides)

@@ -49,7 +49,7 @@ def pieces(asked: Asked) -> Iterator[Piece]:
         yield from asked.on_buffer()
         yield from evaluate(model, key, progress=progress)
 
-    settings = {"seed": model.seed, "K": model.num_sgld_steps, "batch norm": "as in training"}
+    settings = {"seed": model.seed, "K": model.num_sgld_steps, **model.generator.described}
     yield Piece("samples", settings, run, unit="", cost=lambda: cost(model))
 
 
@@ -70,8 +70,8 @@ def evaluate(
 ) -> Found:
     """All numbers and figures of this file.
 
-    Densities are unnormalised log p(x) in nats, batch norm in evaluation mode; chains run as in
-    training.
+    Densities are those that training raised, unnormalised, in nats, batch norm in evaluation mode:
+    log p(x), or f(x)[y] where chains have classes. Chains run as in training.
 
     Args:
       model: the model.
@@ -103,9 +103,11 @@ def buffer(model: Model, outputs: Outputs) -> Found:
       model: the model.
       outputs: of the buffer's images.
     """
-    real = some(model.training_images.images, COMPARED)
-    yield "samples/training_log_density", float(model.log_density(real).mean())
-    yield "samples/buffer_log_density", float(scoring.log_density(outputs).mean())
+    real, labels = (some(part, COMPARED) for part in model.training_images)
+    classes = model.classes(len(model.buffer))
+    of_real = model.log_density(real, None if classes is None else labels)
+    yield "samples/training_log_density", float(of_real.mean())
+    yield "samples/buffer_log_density", float(scoring.log_density(outputs, classes).mean())
     yield "samples/buffer_confidence", float(scoring.max_prob(outputs).mean())
     images = pictures.to_uint8(model.buffer[:SHOWN])
     caption = f"The first {len(images)} of {len(model.buffer):,} images of the replay buffer."
@@ -191,9 +193,12 @@ def names_of(model: Model) -> str:
 
 def new_images(model: Model, images: np.ndarray, num_steps: int) -> Found:
     """New chains' ends [N, H, W, channels], floats in [-1, 1], and their mean density."""
-    yield "samples/fresh_log_density", float(model.log_density(images).mean())
-    shown = pictures.to_uint8(images)
-    caption = f"New images: {len(shown)} chains of {num_steps:,} steps from training's starts."
+    classes = model.classes(len(images))
+    yield "samples/fresh_log_density", float(model.log_density(images, classes).mean())
+    shown, turns = pictures.to_uint8(images), ", classes in turns" * (classes is not None)
+    caption = (
+        f"New images: {len(shown)} chains of {num_steps:,} steps from training's starts{turns}."
+    )
     yield still("samples_fresh", shown, 10, caption, {"images": shown})
 
 
@@ -204,7 +209,8 @@ def class_conditional(
     labels = np.arange(model.num_classes * PER_CLASS) % model.num_classes  # groups of all classes
     images = model.sample(key, len(labels), labels, num_steps, progress=progress)
     predicted = model.predict(images)
-    yield "samples/conditional_log_density", float(model.log_density(images).mean())
+    followed = None if model.classes(len(labels)) is None else labels
+    yield "samples/conditional_log_density", float(model.log_density(images, followed).mean())
     yield "samples/conditional_accuracy", float((predicted == labels).mean())
     order = np.argsort(labels, kind="stable")
     shown = pictures.to_uint8(images[order])
@@ -234,7 +240,8 @@ def film(model: Model, key: jax.Array, num_steps: int | None, progress: Advance 
             if progress:
                 progress(done, last)
     images = pictures.to_uint8(np.stack(frames))
-    density = np.stack([model.log_density(frame) for frame in images])
+    classes = model.classes(images.shape[1])
+    density = np.stack([model.log_density(frame, classes) for frame in images])
     arrays: dict[str, np.ndarray] = {"images": images, "steps": np.asarray(steps)}
     arrays["log_density"] = density
     caption = f"{images.shape[1]} chains from their start to step {last:,}, a frame every K steps."

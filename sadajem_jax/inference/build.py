@@ -106,6 +106,8 @@ def model(
         group_size=group_size(settings),
         num_classes=spec.num_classes,
         starts=lambda: _generation_starts(settings, spec, images),
+        batch_norm=settings["sgld.batch_norm"],
+        class_conditional=settings["objective.class_conditional"],
     )
     seed = settings["seed"]
     return Model(

@@ -55,7 +55,7 @@ class Draw(NamedTuple):
     """What was asked of chains; see `Generator.chain`."""
 
     num_steps: int | None
-    batch_norm: str
+    batch_norm: str | None
     progress: Advance | None
 
 
@@ -63,7 +63,7 @@ class Generator:
     """Makes images as training made its negative samples; the half of `Model` that draws.
 
     Chains run in groups of `group_size` rows. With batch_norm="train" a row depends on the others
-    of its group, as in training; with "eval" it does not.
+    of its group; with "eval" it does not.
 
     Args:
       network: (x [B, H, W, channels], train) -> logits [B, C].
@@ -75,9 +75,12 @@ class Generator:
       group_size: B, chains that run together: as many as training's batch norm saw at once.
       num_classes: C.
       starts: () -> where chains start; called once, when first needed.
+      batch_norm: of training's chains, "train" or "eval".
+      class_conditional: whether training's chains followed log p(x | y), each of its class's.
 
     Attributes:
-      network, variables, kernel, num_sgld_steps, reinit_prob, group_size, num_classes: as given.
+      network, variables, kernel, num_sgld_steps, reinit_prob, group_size, num_classes, batch_norm,
+        class_conditional: as given.
       buffer: as NumPy float32.
       image_shape: (H, W, channels).
     """
@@ -94,13 +97,33 @@ class Generator:
         group_size: int,
         num_classes: int,
         starts: Callable[[], Starts],
+        batch_norm: str = "train",
+        class_conditional: bool = False,
     ) -> None:
         self.network, self.variables = network, variables
         self.buffer = np.asarray(buffer, np.float32)
         self.image_shape = self.buffer.shape[1:]
         self.kernel, self.num_sgld_steps, self.reinit_prob = kernel, num_sgld_steps, reinit_prob
         self.group_size, self.num_classes = group_size, num_classes
+        self.batch_norm, self.class_conditional = batch_norm, class_conditional
         self._make_starts = starts
+
+    @property
+    def described(self) -> dict[str, str]:
+        """What its chains follow, for the records of what they drew."""
+        told = {"batch norm": "as in training"}
+        if self.batch_norm == "eval":
+            told["batch norm"] = "in evaluation mode, as in training"
+        if self.class_conditional:
+            told["follows"] = "log p(x | y), classes in turns"
+        return told
+
+    def classes(self, n: int) -> np.ndarray | None:
+        """[n] classes that chains have without being asked for any, in turns as the buffer's slots.
+
+        None: training's chains followed log p(x), and had none.
+        """
+        return np.arange(n) % self.num_classes if self.class_conditional else None
 
     def sample(
         self,
@@ -108,24 +131,26 @@ class Generator:
         n: int,
         label: Any = None,
         num_steps: int | None = None,
-        batch_norm: str = "train",
+        batch_norm: str | None = None,
         progress: Advance | None = None,
     ) -> np.ndarray:
         """New images: chains from the start that training used, the last group filled up with more.
 
-        With a label a chain starts in the class's own Gaussian and follows log p(x, y). A group of
-        one class alone is unlike the groups trained on: for many images, give labels in turns.
+        With a label a chain starts in the class's own Gaussian and follows log p(x, y), which has
+        the gradient of log p(x | y). A group of one class alone is unlike the groups trained on:
+        for many images, give labels in turns. Without one it follows what training's chains did:
+        log p(x), or log p(x | y) with the classes in turns, see `classes`.
 
         Args:
           key: of the draw.
           n: images.
           label: None, a class, or [n] classes.
           num_steps: length of the chains; by default the life of a buffer row, K / reinit_prob.
-          batch_norm: "train", as in training, or "eval".
+          batch_norm: "train" or "eval"; by default that of training's chains.
           progress: is told how many steps of all chains are done.
 
         Returns:
-          [n, H, W, channels] float32 in [-1, 1].
+          [n, H, W, channels] float32, in [-1, 1] where the kernel's bounds are.
 
         Raises:
           TypeError, ValueError: if an argument is not of these.
@@ -146,7 +171,7 @@ class Generator:
         x: Any,
         num_steps: int | None = None,
         label: Any = None,
-        batch_norm: str = "train",
+        batch_norm: str | None = None,
         progress: Advance | None = None,
     ) -> np.ndarray:
         """Images moved towards higher density: chains from x, buffer rows filling the last group.
@@ -160,7 +185,7 @@ class Generator:
           progress: as of `sample`.
 
         Returns:
-          [N, H, W, channels] float32 in [-1, 1].
+          [N, H, W, channels] float32, in [-1, 1] where the kernel's bounds are.
 
         Raises:
           TypeError, ValueError: if an argument is not of these.
@@ -199,14 +224,14 @@ class Generator:
         x: Any,
         labels: Any = NO_LABEL,
         num_steps: int | None = None,
-        batch_norm: str = "train",
+        batch_norm: str | None = None,
     ) -> Iterator[tuple[int, jax.Array]]:
         """One group's chains as they go, for a film.
 
         Args:
           keys: [B] of the noise, one a row.
           x: [B, H, W, channels] float32, where they start.
-          labels: [B] int, or one for all; NO_LABEL for log p(x).
+          labels: [B] int, or one for all; NO_LABEL: what training's chains followed.
           num_steps: as of `sample`.
           batch_norm: as of `sample`.
 
@@ -216,11 +241,12 @@ class Generator:
         Raises:
           ValueError: for another batch_norm, or a negative num_steps.
         """
+        batch_norm = self.batch_norm if batch_norm is None else batch_norm
         if batch_norm not in BATCH_NORMS:
             raise ValueError(f'batch_norm must be "train" or "eval", found {batch_norm!r}')
         chains = Chains(self.network, self.kernel, self.num_sgld_steps, batch_norm)
-        labels = jnp.broadcast_to(jnp.asarray(labels, jnp.int32), (len(x),))
-        return chains.run(self.variables, keys, jnp.asarray(x), labels, self.length(num_steps))
+        rows = jnp.asarray(self._followed(np.broadcast_to(np.asarray(labels, np.int32), (len(x),))))
+        return chains.run(self.variables, keys, jnp.asarray(x), rows, self.length(num_steps))
 
     def length(self, num_steps: int | None = None) -> int:
         """The steps of chains: `num_steps`, or else the mean life of a buffer row, K / reinit_prob.
@@ -241,8 +267,14 @@ class Generator:
         return self._make_starts()
 
     def _filled_up(self, labels: np.ndarray) -> np.ndarray:
-        """Labels [N] of whole groups: the rows that fill the last one up follow log p(x)."""
-        return np.pad(labels, (0, -len(labels) % self.group_size), constant_values=NO_LABEL)
+        """Labels of whole groups: the rows that fill the last one up ask for no class."""
+        more = -len(labels) % self.group_size
+        return self._followed(np.pad(labels, (0, more), constant_values=NO_LABEL))
+
+    def _followed(self, labels: np.ndarray) -> np.ndarray:
+        """Labels [N] with the class of each chain that asks for none; NO_LABEL: log p(x)."""
+        classes = self.classes(len(labels))
+        return labels if classes is None else np.where(labels < 0, classes, labels)
 
     def _run(
         self, key: jax.Array, groups: Iterator[np.ndarray], labels: np.ndarray, draw: Draw

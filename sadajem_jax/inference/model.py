@@ -21,7 +21,7 @@ from sadajem_jax.data.loading import Images
 from sadajem_jax.data.specs import DatasetSpec
 from sadajem_jax.inference import scoring
 from sadajem_jax.inference.chains import NO_LABEL
-from sadajem_jax.inference.generate import Generator
+from sadajem_jax.inference.generate import Generator, row_labels
 from sadajem_jax.inference.images import as_float, as_images
 from sadajem_jax.inference.scoring import Outputs
 from sadajem_jax.wide_resnet import WideResNet
@@ -128,9 +128,13 @@ class Model:
         """The class argmax_y p(y | x): [N, H, W, channels] -> [N] int32."""
         return np.argmax(self.logits(x), axis=-1).astype(np.int32)
 
-    def log_density(self, x: Any) -> np.ndarray:
-        """Log p(x) + log Z = logsumexp_y f(x)[y], nats: [N, H, W, channels] -> [N] float64."""
-        return self.ood_score(x, "log_density")
+    def log_density(self, x: Any, label: Any = None) -> np.ndarray:
+        """Log p(x) + log Z = logsumexp_y f(x)[y], nats: [N, H, W, channels] -> [N] float64.
+
+        With a label, a class or [N] classes, log p(x, y) + log Z = f(x)[y] of it.
+        """
+        classes = None if label is None else row_labels(label, len(x), self.num_classes)
+        return scoring.log_density(Outputs(self.logits(x)), classes)
 
     def score(self, x: Any) -> np.ndarray:
         """Each image's own d log p(x) / dx, x in [-1, 1]: float32 of the shape of x."""
@@ -163,10 +167,10 @@ class Model:
         n: int,
         label: Any = None,
         num_steps: int | None = None,
-        batch_norm: str = "train",
+        batch_norm: str | None = None,
         progress: Advance | None = None,
     ) -> np.ndarray:
-        """New images, [n, H, W, channels] float32 in [-1, 1]; see `Generator.sample`."""
+        """New images, [n, H, W, channels] float32; see `Generator.sample`."""
         return self.generator.sample(key, n, label, num_steps, batch_norm, progress)
 
     def refine(
@@ -175,11 +179,15 @@ class Model:
         x: Any,
         num_steps: int | None = None,
         label: Any = None,
-        batch_norm: str = "train",
+        batch_norm: str | None = None,
         progress: Advance | None = None,
     ) -> np.ndarray:
         """Images moved towards higher density, as x but float32; see `Generator.refine`."""
         return self.generator.refine(key, x, num_steps, label, batch_norm, progress)
+
+    def classes(self, n: int) -> np.ndarray | None:
+        """[n] classes of chains that ask for none, None if there are none: `Generator.classes`."""
+        return self.generator.classes(n)
 
     def starts(self, keys: jax.Array, labels: np.ndarray) -> np.ndarray:
         """Where chains start, [M, H, W, channels]; see `Generator.starts`."""
@@ -191,7 +199,7 @@ class Model:
         x: Any,
         labels: Any = NO_LABEL,
         num_steps: int | None = None,
-        batch_norm: str = "train",
+        batch_norm: str | None = None,
     ) -> Iterator[tuple[int, jax.Array]]:
         """One group's chains as they go, (steps done, x); see `Generator.chain`."""
         return self.generator.chain(keys, x, labels, num_steps, batch_norm)

@@ -92,20 +92,21 @@ def export(model: Model, options: Options) -> None:
 
 
 def of_buffer(model: Model, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The buffer's first n rows, and the classes that the classifier sees in them."""
+    """The buffer's first n rows, and the classes of their chains, or else those seen in them."""
     if n > len(model.buffer):
         raise UserError(
             f"--n must be at most {len(model.buffer):,}, the images of the buffer, found {n:,}; "
             f"--source=fresh makes new ones"
         )
-    images = pictures.to_uint8(model.buffer[:n])
-    return images, model.predict(images)
+    images, labels = pictures.to_uint8(model.buffer[:n]), model.classes(n)
+    return images, model.predict(images) if labels is None else labels
 
 
 def fresh(model: Model, n: int, options: Options) -> tuple[np.ndarray, np.ndarray]:
-    """New images drawn with the run's seed, and the classes asked for, or else seen in them."""
+    """New images drawn with the run's seed; their chains' classes, or else those seen in them."""
     asked = class_asked(options.label, model.class_names)
     label = np.arange(n) % model.num_classes if asked == EACH else asked
+    label = model.classes(n) if label is None else label
     key = jax.random.fold_in(run_key(model.seed), model.step)
     with Progress(f"sampling {n:,} images", unit="") as progress:
         images = pictures.to_uint8(model.sample(key, n, label, progress=progress))

@@ -56,9 +56,12 @@ def score(network: WideResNet, variables: Any, x: jax.Array) -> dict[str, jax.Ar
     return {"logits": found, "score": gradient, "score_norm": norm}
 
 
-def log_density(outputs: Outputs) -> np.ndarray:
-    """Log p(x) + log Z = logsumexp_y f(x)[y], nats: [N] float64."""
-    return scipy.special.logsumexp(outputs.logits.astype(np.float64), axis=-1)
+def log_density(outputs: Outputs, classes: np.ndarray | None = None) -> np.ndarray:
+    """Log p(x) + log Z = logsumexp_y f(x)[y], or f(x)[y] of classes [N], nats: [N] float64."""
+    found = outputs.logits.astype(np.float64)
+    if classes is None:
+        return scipy.special.logsumexp(found, axis=-1)
+    return found[np.arange(len(found)), classes]
 
 
 def max_prob(outputs: Outputs) -> np.ndarray:

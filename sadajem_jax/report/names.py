@@ -39,6 +39,7 @@ SCORES = {
 INCEPTION_SCORE = ("samples/released/inception_score", "samples/inception_score")
 FID = ("samples/released/fid", "samples/fid")
 RELEASED = "samples/released/"
+UNDER_NOISE = "test/accuracy_noisy"
 
 
 def system(word: str) -> str:
@@ -59,6 +60,17 @@ def data_set(label: str) -> str:
       ('CIFAR-10', 'uniform noise')
     """
     return DATA.get(label, label.replace("_", " "))
+
+
+def noise_of(behind: Mapping[str, Any]) -> str:
+    """The deviation of the noise that an accuracy was taken under, from what is behind it.
+
+    Examples:
+      >>> noise_of({"settings": {"noise_std": 0.03}}), noise_of({})
+      ('0.03', 'unknown strength')
+    """
+    found = behind.get("settings", {}).get("noise_std")
+    return "unknown strength" if found is None else f"{found:g}"
 
 
 def share(size: Mapping[str, Any] | None) -> str:

@@ -8,6 +8,11 @@ from typing import Any
 from sadajem_jax.report import html, names
 from sadajem_jax.report.run import MODELS, Run, Subject
 
+NO_CHAINS = (
+    "Inception Score and FID are left out: the training ran no chains, and the buffer, which they "
+    "are of, holds the starts it was filled with."
+)
+
 
 def row(run: Run, subject: Subject, cells: Sequence[str], more: str = "") -> html.Row:
     """A row of ours beside the paper's, marked where the same model is known at a later step."""
@@ -23,6 +28,14 @@ def model(run: Run, subject: Subject | None) -> str:
     known = subject.num_sgld_steps if subject else run.config.get("sgld", {}).get("num_steps")
     chain = f"K = {'unknown' if known is None else known}" if run.has_px else ""
     return ", ".join(filter(None, [system, network, chain]))
+
+
+def credited(run: Run) -> tuple[Run, str]:
+    """(the run without scores that are no work of its model's, why); most are as they are, ""."""
+    kept = run.without_scores(*names.INCEPTION_SCORE, *names.FID)
+    if run.has_chains or len(kept.metrics) == len(run.metrics):
+        return run, ""
+    return kept, NO_CHAINS
 
 
 def which(run: Run, subject: Subject) -> str:

@@ -81,6 +81,16 @@ class Run:
         """Whether p(x) was trained: a classifier alone runs no chain, whatever K its config has."""
         return bool(self.config.get("objective", {}).get("px_weight", 1.0) > 0)
 
+    @property
+    def has_chains(self) -> bool:
+        """Whether the training drew negative samples: else the buffer holds its first starts."""
+        return self.has_px and self.config.get("sgld", {}).get("num_steps", 1) > 0
+
+    def without_scores(self, *names: str) -> Run:
+        """The same without these metrics, whichever model's they are."""
+        kept = {k: v for k, v in self.metrics.items() if k.removeprefix(prefix_of(k)) not in names}
+        return dataclasses.replace(self, metrics=kept)
+
     @functools.cached_property
     def subjects(self) -> dict[str, Subject]:
         """{metric: the model behind it}."""

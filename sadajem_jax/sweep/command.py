@@ -69,7 +69,7 @@ def _parser() -> Parser:
     add("--config", required=True, metavar="FILE[:NAME]", help="as main.py's")
     add("--grid", action="append", default=[], metavar="FIELD=VALUE,VALUE",
         help="values of a field, or of system: names of the config; may be repeated")  # fmt: skip
-    add("--seeds", type=int, default=0, metavar="N", help="each point with the seeds 0 to N - 1")
+    add("--seeds", type=int, metavar="N", help="each point with the seeds 0 to N - 1")
     add("--root", default="runs/sweep", help="the runs' folders lie in it; %(default)s")
     add("--eval", action="store_true", help="evaluate each run after its training")
     add("--list", action="store_true", help="print the commands that are left, a line a run")

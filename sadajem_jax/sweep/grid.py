@@ -13,6 +13,7 @@ from sadajem_jax.cli import rules
 from sadajem_jax.cli.main import default_workdir
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.words import comma_list
+from sadajem_jax.training import experiment, recipes
 from sadajem_jax.workdir import settings as run_settings
 from sadajem_jax.workdir.settings import Settings
 
@@ -65,7 +66,7 @@ def read(words: Sequence[str]) -> dict[str, list[str]]:
 def runs(
     config: str,
     grid: Mapping[str, Sequence[str]],
-    seeds: int,
+    seeds: int | None,
     fixed: Mapping[str, str],
     root: pathlib.Path,
 ) -> list[Run]:
@@ -74,12 +75,13 @@ def runs(
     Args:
       config: FILE or FILE:NAME.
       grid: {field: values}; "system" stands for the config's NAME.
-      seeds: of each point, 0 to seeds - 1; 0: the config's own seed alone.
+      seeds: of each point, 0 to seeds - 1; None: the config's own seed alone.
       fixed: overrides of all.
       root: their folders lie in it.
 
     Raises:
-      UserError: for whatever main would refuse in one of them, and where flags contradict.
+      UserError: for whatever main would refuse in one of their configs, where flags contradict, and
+        for a field that would train the same again.
     """
     _require_consistent(config, grid, seeds, fixed)
     axes = [[(field, value) for value in values] for field, values in grid.items()]
@@ -93,16 +95,21 @@ def runs(
 
 
 def _require_consistent(
-    config: str, grid: Mapping[str, Sequence[str]], seeds: int, fixed: Mapping[str, str]
+    config: str, grid: Mapping[str, Sequence[str]], seeds: int | None, fixed: Mapping[str, str]
 ) -> None:
     if SYSTEM in grid and ":" in config:
         raise UserError(f"--grid system=... names systems, and so does --config={config}: give one")
-    if seeds < 0:
+    if seeds is not None and seeds < 1:
         raise UserError(f"--seeds must be a whole number, at least 1, found {seeds}")
     if seeds and SEED in fixed:
         raise UserError("--seeds and --config.seed are both given: keep one")
     if both := [field for field in grid if field in fixed]:
         raise UserError(f"--grid {both[0]}=... and --config.{both[0]} are both given: keep one")
+    if free := [field for field in grid if run_settings.is_free(field)]:
+        raise UserError(
+            f"--grid {free[0]}=...: it defines no training's result, and each value would train "
+            f"the same again; give one for all as --config.{free[0]}=VALUE"
+        )
 
 
 def _run(config: str, point: dict[str, str], fixed: Mapping[str, str], root: pathlib.Path) -> Run:
@@ -113,6 +120,7 @@ def _run(config: str, point: dict[str, str], fixed: Mapping[str, str], root: pat
     config_files.override(made, overrides)
     rules.check(made, overrides)
     rules.check_training(made, overrides)
+    experiment.require_mirrors(recipes.of(made))
     words = [pathlib.Path(default_workdir(spec)).name]
     words += [f"{field}={value}" for field, value in fields.items()]
     name = "__".join(re.sub(r"[^\w.=+-]", "-", word) for word in words)

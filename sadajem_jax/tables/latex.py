@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from sadajem_jax.tables import layout, listing
 from sadajem_jax.tables.listing import Listed
 from sadajem_jax.tables.table import GROUP, PUBLISHED, Row, Table
 
-PREAMBLE = "% \\usepackage{booktabs} in the preamble, and \\usepackage[T1]{fontenc} for paths."
-LONG_NAME, NAMES_WIDTH = 60, r"0.4\linewidth"  # names of more signs are wrapped
+PREAMBLE = r"""% Needs \usepackage{booktabs,graphicx}; for paths \usepackage[T1]{fontenc}.
+% What is wider than a line of the text, as of a column, is made smaller.
+\providecommand{\fitted}[1]{{\sbox0{#1}%
+  \ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi}}"""
+LONG_NAME, WRAPPED = 30, r"p{0.4\linewidth}"  # names of more signs are wrapped
+BREAKS = re.compile(r"(/|\\_|(?<!-)-(?!-)|(?<=\w)=|(?<=[a-z])\.(?=[a-z]))")
 SIGNS = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -45,9 +50,9 @@ def table(of: Table, paths: dict[int, str]) -> str:
     notes += map(text, of.notes)
     columns = ["l", *"r" * (len(of.header) - 1), "r", "l"]
     if max(len(row.name) for row in of.rows) > LONG_NAME:
-        columns[0] = f"p{{{NAMES_WIDTH}}}"
+        columns[0] = WRAPPED
     heads = " & ".join(map(text, (*of.header, *layout.LAST)))
-    rows = [_row(row, letters, len(columns), paths) for row in of.rows]
+    rows = [_row(row, letters, columns, paths) for row in of.rows]
     return _float(of.key, of.title, columns, heads, rows, notes)
 
 
@@ -64,27 +69,28 @@ def _float(
         r"\begin{table}[t]",
         r"\centering\small",
         f"\\caption{{{text(title)}}}",
-        f"\\label{{tab:{key}}}",
-        f"\\begin{{tabular}}{{{''.join(columns)}}}",
+        f"\\label{{tab:{key}}}\\smallskip",
+        f"\\fitted{{\\begin{{tabular}}{{{''.join(columns)}}}",
         r"\toprule",
         f"{heads} \\\\",
         r"\midrule",
         *rows,
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}",
         *below,
         r"\end{table}",
     ]
     return "\n".join(lines)
 
 
-def _row(row: Row, letters: dict[str, str], columns: int, paths: dict[int, str]) -> str:
+def _row(row: Row, letters: dict[str, str], columns: list[str], paths: dict[int, str]) -> str:
     if row.kind == GROUP:
-        return f"\\multicolumn{{{columns}}}{{l}}{{\\textit{{{text(row.name)}}}}} \\\\"
+        return f"\\multicolumn{{{len(columns)}}}{{l}}{{\\textit{{{text(row.name)}}}}} \\\\"
     name = text(row.name) if row.kind == PUBLISHED else f"\\textbf{{{text(row.name)}}}"
     cells = [_number(cell.text) + _sup(layout.marks(cell, letters)) for cell in row.cells]
     runs = (str(len(row.runs) or ""), text(layout.ranges(row.runs)))
     whence = ", ".join(_comment(paths[number]) for number in row.runs)
+    name = _ragged(name) if columns[0] == WRAPPED else name
     return " & ".join([name, *cells, *runs]) + r" \\" + (f" % {whence}" if whence else "")
 
 
@@ -98,13 +104,30 @@ def _sup(marks: str) -> str:
 
 
 def _listing(runs: Sequence[Listed]) -> str:
-    rows = [
-        " & ".join([str(r.number), f"\\texttt{{{text(str(r.workdir))}}}", *map(text, r.cells)])
-        + r" \\"
-        for r in runs
-    ]
     heads = " & ".join(map(text, listing.HEADER))
-    return _float("runs", "The runs behind our rows", [*"rlllll"], heads, rows, ())
+    columns = ["r", WRAPPED, WRAPPED, *"lll"]
+    return _float("runs", "The runs behind our rows", columns, heads, list(map(_run, runs)), ())
+
+
+def _run(run: Listed) -> str:
+    what, *others = map(text, run.cells)
+    cells = [
+        str(run.number),
+        _ragged(f"\\texttt{{{text(str(run.workdir))}}}"),
+        _ragged(what),
+        *others,
+    ]
+    return " & ".join(cells) + r" \\"
+
+
+def _ragged(cell: str) -> str:
+    r"""Of a wrapped column, which is not the last: paths and fields may break behind their signs.
+
+    Examples:
+      >>> _ragged(r"\texttt{a\_b/c} train.decay = 0.2")
+      '\\raggedright \\texttt{a\\_\\allowbreak{}b/\\allowbreak{}c} train.\\allowbreak{}decay = 0.2'
+    """
+    return r"\raggedright " + BREAKS.sub(r"\1\\allowbreak{}", cell)
 
 
 def _comment(value: str) -> str:

@@ -26,6 +26,16 @@ FREE = ("data.data_dir", "deterministic", "train.max_restarts")
 FREE_SECTIONS = ("log", "eval", "checkpoint")
 
 
+def is_free(field: str) -> bool:
+    """Whether a field defines no result.
+
+    Examples:
+      >>> is_free("eval.only"), is_free("data.data_dir"), is_free("data.name")
+      (True, True, False)
+    """
+    return field in FREE or field.split(".")[0] in FREE_SECTIONS
+
+
 def flat(nested: Mapping[str, Any], prefix: str = "") -> Settings:
     """Nested dicts as one.
 
@@ -99,11 +109,7 @@ def mend(workdir: pathlib.Path, settings: Settings) -> None:
 
 def identity(settings: Settings) -> Settings:
     """The fields that define a run's result."""
-    return {
-        name: value
-        for name, value in settings.items()
-        if name not in FREE and name.split(".")[0] not in FREE_SECTIONS
-    }
+    return {name: value for name, value in settings.items() if not is_free(name)}
 
 
 def differences(old: Settings, new: Settings) -> dict[str, tuple[Any, Any]]:

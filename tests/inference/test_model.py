@@ -423,6 +423,30 @@ def test_conditional_samples_have_their_class(init: str) -> None:
     np.testing.assert_allclose(refined, means[[7, 8, 9]], atol=1e-4)
 
 
+def test_a_log_density_of_a_class_is_its_logit(model: Model, images: np.ndarray) -> None:
+    """With a label, one or many, it is f(x)[y]; a label that is no class is refused."""
+    logits = model.logits(images[:3])
+    np.testing.assert_array_equal(model.log_density(images[:3], 4), logits[:, 4])
+    found = model.log_density(images[:3], [0, 9, 2])
+    np.testing.assert_array_equal(found, logits[[0, 1, 2], [0, 9, 2]])
+    with pytest.raises(ValueError, match="found 10"):
+        model.log_density(images[:3], 10)
+
+
+def test_a_record_of_new_images_says_what_their_chains_followed() -> None:
+    """Runs of other chains have other records; those of the paper's chains keep theirs."""
+    plain, frozen, by_class = (
+        models.bells(**{"sgld__init": "uniform", **fields})[0].generator.described
+        for fields in (
+            {},
+            {"sgld__batch_norm": "eval"},
+            {"objective__class_conditional": True},
+        )
+    )
+    assert plain == {"batch norm": "as in training"}
+    assert frozen["batch norm"] != plain["batch norm"] and "p(x | y)" in by_class["follows"]
+
+
 def test_a_class_starts_from_its_own_gaussian(model: Model) -> None:
     """The informative starts of a class have the mean of its training images."""
     images, labels = loading.load(get_spec("digits"), "train")

@@ -16,7 +16,7 @@ from sadajem_jax.data import loading
 from sadajem_jax.data.specs import get_spec
 from sadajem_jax.evaluation import nearest as nearest_images
 from sadajem_jax.evaluation import samples
-from sadajem_jax.inference import pictures
+from sadajem_jax.inference import pictures, sample
 from sadajem_jax.inference.images import as_float
 from sadajem_jax.inference.load import load
 from sadajem_jax.inference.model import Model
@@ -177,6 +177,38 @@ def test_every_long_pass_is_told(planted: tuple[Model, np.ndarray]) -> None:
     list(samples.evaluate(planted[0], KEY, num_steps=4, progress=note))
     chains = 104 * 4  # whole groups of 8
     assert ended[:4] == [40, chains, chains, 4] and len(ended) == 4 + 3
+
+
+def test_class_conditional_chains_are_shown_and_measured_by_their_classes() -> None:
+    """New images and the film end at the means of classes in turns; densities are f(x)[y]."""
+    model, means = models.bells(
+        objective__class_conditional=True, sgld__init="uniform", sgld__step_size=0.5
+    )
+    model.buffer[:] = means[np.arange(len(model.buffer)) % 10]
+    found = list(samples.evaluate(model, KEY, num_steps=30))
+    shown = figures(found)
+    np.testing.assert_array_equal(
+        shown["samples_fresh"].arrays["images"], pictures.to_uint8(means)[np.arange(100) % 10]
+    )
+    film = shown["samples_film"].arrays
+    np.testing.assert_array_equal(film["images"][-1], pictures.to_uint8(means)[: model.group_size])
+    for name in ("buffer", "fresh", "conditional"):
+        np.testing.assert_allclose(numbers(found)[f"samples/{name}_log_density"], 0, atol=1e-2)
+    real, labels = loading.load(get_spec("digits"), "train")
+    away = np.square(as_float(real) - means[labels]).sum(axis=(1, 2, 3)) / 2
+    of_real = numbers(found)["samples/training_log_density"]  # of 1,000 of them
+    np.testing.assert_allclose(of_real, -away.mean(), rtol=0.03)
+    assert "classes in turns" in shown["samples_fresh"].caption
+
+
+def test_class_conditional_images_are_written_with_their_classes() -> None:
+    """--mode=sample writes the classes that slots and new chains have, and that were asked for."""
+    model, _ = models.bells(objective__class_conditional=True, sgld__init="uniform")
+    options = sample.Options("fresh", 12, pathlib.Path(), "")
+    np.testing.assert_array_equal(sample.of_buffer(model, 12)[1], np.arange(12) % 10)
+    np.testing.assert_array_equal(sample.fresh(model, 12, options)[1], np.arange(12) % 10)
+    asked = sample.fresh(model, 12, options._replace(label="3"))
+    np.testing.assert_array_equal(asked[1], [3] * 12)
 
 
 # --mode=sample

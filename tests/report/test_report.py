@@ -86,6 +86,29 @@ def test_a_page_says_which_system_it_is_of(
     assert {row[0] for row in page.ours()} == {f"Ours: {name}, step 200"}
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("objective", {"px_weight": 0.0}), ("sgld", {"num_steps": 0}), ("", {})]
+)
+def test_the_buffer_of_a_run_without_chains_has_no_score(
+    tmp_path: pathlib.Path, field: str, value: dict[str, float]
+) -> None:
+    """IS and FID are neither a tile nor beside the paper's, of any model, and it says why.
+
+    Of a run with chains they are both; in the list of every number they stand anyhow.
+    """
+    made = cifar10(tmp_path)
+    for prefix in ("", "best/"):
+        made.piece("samples", {"samples/fid": 12.25, "samples/inception_score": 2.5}, prefix)
+    if field:
+        made.config[field] |= value
+    page = made.page()
+    beside = [number for row in page.ours() for number in row[1:]]
+    shown = [tile[0] for tile in page.tiles] + beside
+    assert ("12.25" in shown, "2.50" in shown, "96.01" in beside) == (not field, not field, True)
+    assert page.text.count("the training ran no chains") == (2 if field else 0)
+    assert ["samples/fid", "12.25"] in page.rows
+
+
 def test_what_was_not_computed_is_said(tmp_path: pathlib.Path) -> None:
     """A reason is shown as text, and parts that were never asked for are named as such."""
     text = cifar10(tmp_path).page().text

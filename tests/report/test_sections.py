@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from tests.report.made_up import Workdir
+from tests.report.made_up import RECORD, Workdir
 
 SVHN = {"images": 10_000, "official": 26_032}
 NO_OPTIMUM = "No temperature: all images are classified rightly."
@@ -65,6 +65,18 @@ def test_every_model_with_numbers_has_rows(tmp_path: pathlib.Path) -> None:
     assert measured == [["SVHN (10,000 of 26,032)", "log p(x)", which, "0.900", "–", "–"]]
     assert "SVHN (10,000 of 26,032)" in page.rows[page.rows.index(page.ours()[0]) - 1]
     assert "<li>Cut.</li>" in page.text
+
+
+def test_the_accuracy_under_noise_stands_beside_the_clean_one(tmp_path: pathlib.Path) -> None:
+    """A tile has it and the row beside the paper's says it, with the noise as recorded."""
+    made = Workdir(tmp_path).piece("accuracy", {"test/accuracy": 0.93})
+    settings = RECORD["settings"] | {"noise_std": 0.05}
+    made.piece("accuracy/noisy", {"test/accuracy_noisy": 0.925}, settings=settings)
+    page = made.page()
+    assert ["92.50%", "test accuracy under noise of 0.05"] in [tile[:2] for tile in page.tiles]
+    (row,) = page.ours()
+    assert row[:2] == ["Ours: WRN-28-10, K = 10, step 200, 92.50% under noise of 0.05", "93.00"]
+    assert "JEM's accuracy is under noise" in page.text.replace("&#x27;", "'")
 
 
 def test_what_is_good_is_said_of_each_measure(tmp_path: pathlib.Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pathlib
@@ -52,6 +53,46 @@ def test_the_same_command_goes_on_after_a_kill(argv: list[str]) -> None:
     second = Main(made, lambda run, stage: 0)
     assert command.sweep(argv, second) == 0
     assert [name for name, _ in second.done] == [run.name for run in made[2:]]
+
+
+STAND_IN = """
+import fcntl, pathlib, shutil, sys, time
+(folder,) = (pathlib.Path(w[10:]) for w in sys.argv if w.startswith("--workdir="))
+ready = pathlib.Path(__file__).parent / "ready" / folder.name
+if ready.is_dir():
+    sys.exit(shutil.copytree(ready, folder) != folder)
+folder.mkdir()
+lock = open(folder / ".training.lock", "a")
+fcntl.flock(lock, fcntl.LOCK_EX)
+while True:  # as a training that takes long, until nobody hears it
+    print("step", flush=True)
+    time.sleep(0.05)
+"""
+SWEEP = """
+import sys
+from sadajem_jax.sweep import command, commands
+commands.program = lambda: [sys.executable, sys.argv[1]]
+command.sweep(sys.argv[2:])
+"""
+
+
+def test_a_sweep_that_was_killed_goes_on(argv: list[str], tmp_path: pathlib.Path) -> None:
+    """After SIGKILL in the second run, that one's process ends, and the command begins with it."""
+    made, stand_in = begun(argv), tmp_path / "stand_in.py"
+    stand_in.write_text(STAND_IN)
+    ready = made[0]._replace(workdir=tmp_path / "ready" / made[0].name)
+    finished(ready)
+    words = [sys.executable, "-c", SWEEP, str(stand_in), *argv]
+    with subprocess.Popen(words, cwd=places.ROOT, text=True, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        said = list(itertools.takewhile(lambda line: line != "step\n", first.stdout))
+        first.kill()
+    assert first.returncode == -signal.SIGKILL and f"== run 2 of 4: {made[1].name}\n" in said
+    second = Main(made, lambda run, stage: 0)
+    assert command.sweep(argv, second) == 0
+    assert [name for name, _ in second.done] == [run.name for run in made[1:]]
+    with training_lock(made[1].workdir):  # else refused: it was awaited
+        pass
 
 
 def test_a_failing_run_does_not_stop_the_others(argv: list[str], capsys: Any) -> None:

@@ -35,7 +35,7 @@ def test_a_system_is_the_config_s_variant(tmp_path: pathlib.Path) -> None:
         "from configs import digits\n\n\ndef get_config():\n    return digits.get_config()\n\n\n"
         "VARIANTS = {'one': get_config, 'two': get_config}\n"
     )
-    runs = grid.runs(str(file), grid.read(["system=one,two"]), 0, {}, tmp_path)
+    runs = grid.runs(str(file), grid.read(["system=one,two"]), None, {}, tmp_path)
     assert [run.config for run in runs] == [f"{file}:one", f"{file}:two"]
     assert [run.name for run in runs] == ["mine-one", "mine-two"]
     assert all("system" not in run.overrides for run in runs)
@@ -52,6 +52,10 @@ def test_a_system_is_the_config_s_variant(tmp_path: pathlib.Path) -> None:
         (["--grid", "sam.rho=0.1", "--config.sam.rho=0.2"], "both given"),
         (["--seeds", "2", "--config.seed=1"], "both given"),
         (["--seeds", "-2"], "at least 1"),
+        (["--seeds", "0"], "at least 1, found 0"),
+        (["--grid", "data.px_flip=False,True"], "config.data.px_flip must be False for digits"),
+        (["--grid", "eval.num_bins=15,20"], "it defines no training's result"),
+        (["--grid", "config.train.max_restarts=1,2"], "as --config.train.max_restarts=VALUE"),
         (["--seeds", "two"], "invalid int value"),
         (["--list", "--status"], "give one"),
         (["--sedes=3"], "unknown flag --sedes"),

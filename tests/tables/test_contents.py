@@ -88,6 +88,25 @@ def test_the_buffer_of_a_classifier_has_no_score(tmp_path: pathlib.Path) -> None
         assert ("ran no chains" in row.cells[2].sources[0]) == (px_weight == 0)
 
 
+@pytest.mark.parametrize("key", ["table1", "table5"])
+def test_jem_s_accuracy_under_noise_is_a_note_of_the_clean_one(
+    tmp_path: pathlib.Path, key: str
+) -> None:
+    """The seeds' mean under noise, its strength and whence; the published rows' noise is said."""
+    made = [run(tmp_path / str(s), s, accuracy=0.9, system="jem") for s in range(2)]
+    for workdir, accuracy in zip(made, (0.88, 0.9), strict=True):
+        settings = {"noise_std": 0.03}
+        workdir.piece("accuracy/noisy", {"test/accuracy_noisy": accuracy}, settings=settings).save()
+    found = table(key, *made)
+    (row,) = ours(found)
+    assert row.cells[0].text == "90.00 ± 0.00"
+    assert row.cells[0].notes == ("89.00 ± 1.41% under noise of 0.03 on the test images",)
+    assert any("88 (test/accuracy_noisy" in source for source in row.cells[0].sources)
+    assert any("JEM's code" in note for note in found.notes)
+    one = run(tmp_path / "without", accuracy=0.9)
+    assert ours(table(key, one))[0].cells[0].notes == ()
+
+
 def test_a_system_without_its_chains_is_not_that_system(tmp_path: pathlib.Path) -> None:
     """SADA-JEM with px_weight = 0 is the last classifier, and in neither study of SADA-JEM."""
     made = run(tmp_path / "a", accuracy=0.9, objective__px_weight=0.0)

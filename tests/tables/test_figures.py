@@ -53,6 +53,21 @@ def test_histograms_have_one_scale(tmp_path: pathlib.Path) -> None:
     np.testing.assert_allclose(histograms._shares(np.array([-9.0, 9.0]), np.arange(3.0)), 0.5)
 
 
+def test_histograms_say_what_is_which(tmp_path: pathlib.Path) -> None:
+    """The figure alone has both colours in a legend, and says what its axes count."""
+    made = run(tmp_path / "a", accuracy=0.9)
+    arrays = {"log_density.inside": STEPS, "log_density.outside": STEPS + 5}
+    planted.figure(made, "ood/x", "ood_x", **arrays)
+    found = drawn(histograms.draw, made)
+    (legend,) = found.canvas.legends
+    words = [text.get_text() for text in legend.get_texts()]
+    assert words == [what for *_, what in histograms.LOOKS]
+    assert legend.get_title().get_text().startswith("log p(x) + log Z, nats")
+    shown = found.canvas.axes[0].patches
+    colours = [patch.get_facecolor() for patch in legend.get_patches()]
+    assert colours == [patch.get_facecolor() for patch in shown] and len(set(colours)) == 2
+
+
 def test_landscapes_rise_from_zero_on_one_scale(tmp_path: pathlib.Path) -> None:
     """A flat and a steep model have panels of one height, both 0 at the parameters."""
     made = two_runs(tmp_path)

@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 import main
-from sadajem_jax import energy, train_step
+from sadajem_jax import energy, replay_buffer, train_step
 from sadajem_jax.batch_norm import BatchNorm, fold_statistics, forward
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.data import loading
@@ -25,7 +26,7 @@ from sadajem_jax.row_groups import Groups
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.training import experiment, recipes
 from sadajem_jax.training.experiment import Experiment
-from tests import runs
+from tests import models, runs
 
 NAMES = list(config_files.systems())
 WITHOUT_PX = {"softmax", "softmax_sam", "softmax_no_bn"}
@@ -52,12 +53,18 @@ class Tiny(nn.Module):
         return nn.Dense(10)(nn.leaky_relu(x).reshape(len(x), -1))
 
 
-@functools.cache
-def made(name: str, further: tuple[Term, ...] = (), **overrides: Any) -> Experiment:
-    """The run of a system on the digits, with the tiny network in place of its own."""
+def config_of(name: str, **overrides: Any) -> ConfigDict:
+    """A system's config on the digits, small; a double underscore for the dot."""
     config = config_files.load(f"configs/digits.py:{name}")
     fields = SMALL | {field.replace("__", "."): value for field, value in overrides.items()}
     config_files.override(config, {field: str(value) for field, value in fields.items()})
+    return config
+
+
+@functools.cache
+def made(name: str, further: tuple[Term, ...] = (), **overrides: Any) -> Experiment:
+    """The run of a system on the digits, with the tiny network in place of its own."""
+    config = config_of(name, **overrides)
     recipe = recipes.of(config)
     network: Any = Tiny(config.model.norm)
     constants = recipe.constants._replace(further=further)
@@ -197,6 +204,27 @@ def test_igebm_s_chains_follow_their_class() -> None:
 
     moved = batch.x_init + 40 * np.clip(jax.grad(of_class)(batch.x_init), -0.005, 0.005)
     np.testing.assert_allclose(x_neg, np.clip(moved, -1, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "batch_norm"), [("igebm", "train"), ("sadajem", "train"), ("sadajem", "eval")]
+)
+def test_new_images_come_from_the_chain_that_trained(name: str, batch_norm: str) -> None:
+    """The generator's chain without a label or a mode is training's: its classes, its norm."""
+    overrides = {"sgld__num_steps": 2, "sgld__batch_norm": batch_norm}
+    run = made(name, **overrides)
+    state, _, batch, _ = inputs(run)
+    config = run.step.keywords["config"]  # type: ignore[attr-defined]
+    if name == "igebm":  # the first slots, as the rows of a new group
+        batch = batch._replace(chain_labels=replay_buffer.classes(jnp.arange(8), 10))
+    trained, _ = train_step.negative_samples(run.model, state.variables, batch, config)
+    settings = config_of(name, **overrides)
+    model = models.model_of(settings, state.variables, state.buffer, run.model)
+    *_, (done, drawn) = model.chain(batch.noise_keys, batch.x_init, num_steps=2)
+    np.testing.assert_allclose(drawn, trained, atol=1e-5)
+    other = {"train": "eval", "eval": "train"}[batch_norm]
+    *_, (_, apart) = model.chain(batch.noise_keys, batch.x_init, 3, 2, other)
+    assert done == 2 and np.abs(apart - trained).max() > 1e-4
 
 
 # ---- streams and passes

@@ -105,7 +105,7 @@ def fresh(model: Model, n: int) -> Source:
     def starts() -> str:
         return crc(model.training_images.images)
 
-    settings = {"images": FRESH, "n": n, "seed": model.seed, "batch norm": "as in training"}
+    settings = {"images": FRESH, "n": n, "seed": model.seed, **model.generator.described}
     return Source(FRESH, settings, make, count=lambda: n, identify=starts, cost=cost)
 
 

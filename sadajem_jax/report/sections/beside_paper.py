@@ -13,6 +13,7 @@ HEADER = ("", "accuracy, %", "Inception Score", "FID")
 
 def section(run: Run) -> str:
     """One table of all systems, and the paper's own studies below it."""
+    run, left_out = ours.credited(run)
     paper = paper_numbers.GENERATION.get(run.data, ())
     subjects = run.with_numbers("test/accuracy", *names.INCEPTION_SCORE, *names.FID)
     found = [row for subject in subjects for row in _our_rows(run, subject)]
@@ -20,6 +21,7 @@ def section(run: Run) -> str:
     if not rows:
         return ""
     more = "" if paper else f"<p>The paper has no numbers for {text(names.data_set(run.data))}.</p>"
+    more += f"<p>{text(left_out)}</p>" if left_out else ""
     return (
         f"<h2>Beside the paper</h2>\n{_differences(run)}{more}"
         f"{_without_empty_columns(rows)}{_studies(run.data)}"
@@ -43,8 +45,18 @@ def _our_row(run: Run, subject: Subject, score: str, fid: str) -> html.Row:
     )
     behind = run.behind(run.name_of(subject, "test/accuracy"))
     share = names.share(behind.get("size"))
-    more = [f"{share} test images" if share else "", _of_images(run, subject, score, fid)]
+    more = [f"{share} test images" if share else "", _under_noise(run, subject)]
+    more.append(_of_images(run, subject, score, fid))
     return ours.row(run, subject, cells, ", ".join(filter(None, more)))
+
+
+def _under_noise(run: Run, subject: Subject) -> str:
+    """JEM's accuracy is published under noise: ours under it, where there is one."""
+    value = run.value(subject, names.UNDER_NOISE)
+    if value is None:
+        return ""
+    of = names.noise_of(run.behind(run.name_of(subject, names.UNDER_NOISE)))
+    return f"{100 * value:.2f}% under noise of {of}"
 
 
 def _of_images(run: Run, subject: Subject, score: str, fid: str) -> str:
@@ -77,6 +89,7 @@ def _differences(run: Run) -> str:
     if model is None or run.data not in paper_numbers.GENERATION:
         return ""
     said = "The paper's rows are of a WRN-28-10 trained for 200 epochs."
+    said += " JEM's accuracy is under noise of 0.03 on the test images."
     if (model["depth"], model["width"]) != (28, 10):
         said += f" This run's network is a WRN-{model['depth']}-{model['width']}."
     if run.with_numbers(*names.INCEPTION_SCORE, *names.FID):

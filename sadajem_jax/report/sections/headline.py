@@ -11,6 +11,7 @@ from sadajem_jax.report.run import Run
 # Name, the metrics of which the first that is there is shown, and its form.
 TILES = (
     ("test accuracy", ("test/accuracy",), "{:.2%}"),
+    ("test accuracy under noise", (names.UNDER_NOISE,), "{:.2%}"),
     ("test nll, nats", ("test/nll",), "{:.3f}"),
     ("ECE", ("calibration/ece",), "{:.2%}"),
     ("Inception Score", names.INCEPTION_SCORE, "{:.2f}"),
@@ -20,10 +21,12 @@ TILES = (
 
 def section(run: Run) -> str:
     """The page's head."""
-    tiles = [_tile(run, *tile) for tile in [*TILES, *_first_set(run)]]
+    kept, left_out = ours.credited(run)
+    tiles = [_tile(kept, *tile) for tile in [*TILES, *_first_set(run)]]
+    below = f'\n<p class="soft">{text(left_out)}</p>' if left_out else ""
     return (
         f'<h1>{text(title(run))}</h1>\n<p class="soft">{text(_facts(run))}</p>\n'
-        f'<div class="tiles">{"".join(tiles)}</div>'
+        f'<div class="tiles">{"".join(tiles)}</div>{below}'
     )
 
 
@@ -53,6 +56,8 @@ def _tile(run: Run, name: str, metrics: tuple[str, ...], form: str) -> str:
     if key is None:
         return ""
     subject, source = run.subjects[key], run.behind(key)
+    if key == names.UNDER_NOISE:
+        name += f" of {names.noise_of(source)}"
     if "num_bins" in source.get("settings", {}):
         name += f", {source['settings']['num_bins']} bins"
     share = names.share(source.get("size"))

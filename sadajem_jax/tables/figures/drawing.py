@@ -106,14 +106,13 @@ def edge_labels(axes: Sequence[Axes], x: str, y: str) -> None:
             panel.set_xlabel(x)
 
 
-def legend(canvas: Any, axis: Axes) -> None:
-    """One legend for all panels, below them."""
+def legend(canvas: Any, axis: Axes, title: str | None = None) -> None:
+    """One legend for all panels, below them; its title may say what all axes count."""
     handles, labels = axis.get_legend_handles_labels()
     wrapped = [textwrap.fill(label, LABEL_WIDTH) for label in labels]
     if handles:
-        canvas.legend(
-            handles, wrapped, loc="outside lower center", ncols=2, fontsize=7.5, frameon=False
-        )
+        looks: dict[str, Any] = {"ncols": 2, "fontsize": 7.5, "frameon": False, "title_fontsize": 8}
+        canvas.legend(handles, wrapped, loc="outside lower center", title=title, **looks)
 
 
 def runs_in(arrays: Mapping[str, np.ndarray]) -> str:

@@ -17,6 +17,11 @@ from sadajem_jax.tables.figures.drawing import Drawn
 BINS = 60
 TAIL = 0.005  # of all values at either end lie beyond the axis
 INSIDE, OUTSIDE = "log_density/inside", "log_density/outside"
+LOOKS = (
+    (INSIDE, curves.BLUE, "the model's own test set"),
+    (OUTSIDE, curves.RED, "the set named above"),
+)
+SCALE = "log p(x) + log Z, nats; what lies beyond is in the outermost bins"
 
 
 class Line(NamedTuple):
@@ -34,7 +39,7 @@ def draw(data: str, entries: Sequence[Entry]) -> Iterator[Drawn]:
     if not labels:
         return
     edges = _edges([a[k] for line in lines for a in line.sets.values() for k in (INSIDE, OUTSIDE)])
-    inches = (2.2 * max(len(labels), 2) + 0.6, 1.45 * len(lines) + 0.5)
+    inches = (2.2 * max(len(labels), 2) + 0.6, 1.45 * len(lines) + 0.9)
     canvas, axes = curves.canvas(len(lines), len(labels), inches)
     arrays: dict[str, np.ndarray] = {"edges": edges}
     places = [(line, label) for line in lines for label in labels]
@@ -44,11 +49,12 @@ def draw(data: str, entries: Sequence[Entry]) -> Iterator[Drawn]:
         if found is None:
             panel.set_visible(False)
             continue
-        for key, colour in ((INSIDE, curves.BLUE), (OUTSIDE, curves.RED)):
+        for key, colour, what in LOOKS:
             share = _shares(found[key], edges)
-            panel.stairs(share, edges, fill=True, color=colour, alpha=0.45)
+            panel.stairs(share, edges, fill=True, color=colour, alpha=0.45, label=what)
             arrays[f"run{line.member.number}/{label}/{key}"] = found[key]
     _name(axes, lines, labels)
+    drawing.legend(canvas, axes[0], SCALE)  # the first line has the first set
     caption = (
         f"log p(x) + log Z, nats (Tables 4 and 8), of {drawing.runs_in(arrays)} on "
         f"{names.data_set(data)}: of the test set (blue) and of another set (red), shares of "
