@@ -28,7 +28,7 @@ def forward(
     """A training-mode forward.
 
     Args:
-      network: (x [B, H, W, channels], train, groups) -> logits [B, C].
+      network: (x [B, H, W, channels], train, groups) -> logits [B, C]; without `groups` if none are given.
       variables: what `network.apply` takes.
       x: [B, H, W, channels].
       groups: which parts of the batch are normalised together; none: all are.
@@ -37,7 +37,10 @@ def forward(
       (logits [B, C], moments [G, M]: a row for each group, the leaves of "batch_stats" in a row.
       M is 0 without norms).
     """
-    logits, sown = network.apply(variables, x, train=True, groups=groups, mutable=[MOMENTS])
+    apart = (
+        {"groups": groups} if groups else {}
+    )  # a network that never sees any needs no word for it
+    logits, sown = network.apply(variables, x, train=True, mutable=[MOMENTS], **apart)
     moments = sown.get(MOMENTS, {})
     return logits, in_a_row(moments) if moments else jnp.zeros((row_groups.count(groups), 0))
 
