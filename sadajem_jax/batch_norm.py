@@ -28,7 +28,8 @@ def forward(
     """A training-mode forward.
 
     Args:
-      network: (x [B, H, W, channels], train, groups) -> logits [B, C]; without `groups` if none are given.
+      network: (x [B, H, W, channels], train, groups) -> logits [B, C]; it is not told of groups
+        where there are none.
       variables: what `network.apply` takes.
       x: [B, H, W, channels].
       groups: which parts of the batch are normalised together; none: all are.
