@@ -38,10 +38,8 @@ def forward(
       (logits [B, C], moments [G, M]: a row for each group, the leaves of "batch_stats" in a row.
       M is 0 without norms).
     """
-    apart = (
-        {"groups": groups} if groups else {}
-    )  # a network that never sees any needs no word for it
-    logits, sown = network.apply(variables, x, train=True, mutable=[MOMENTS], **apart)
+    how: dict[str, Any] = {"groups": groups} if groups else {}
+    logits, sown = network.apply(variables, x, train=True, mutable=[MOMENTS], **how)
     moments = sown.get(MOMENTS, {})
     return logits, in_a_row(moments) if moments else jnp.zeros((row_groups.count(groups), 0))
 
