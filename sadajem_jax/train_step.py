@@ -113,14 +113,25 @@ def negative_samples(
 def further_images(
     model: nn.Module, variables: Any, batch: Batch, config: StepConfig
 ) -> tuple[Drawn, ...]:
-    """The images of each further term; nothing flows back through them."""
+    """The images of each further term; nothing flows back through them.
+
+    Raises:
+      ValueError: if there are not as many labels, or they cannot be cut into the parts of a batch.
+    """
 
     def network(x: jax.Array) -> jax.Array:
         return forward(model, variables, x)[0]
 
     def draw(number: int, term: Term) -> Drawn:
         key = jax.random.fold_in(batch.further_key, number)
-        return jax.lax.stop_gradient(term.draw(key, network, batch))
+        drawn = jax.lax.stop_gradient(term.draw(key, network, batch))
+        images, labels, parts = len(drawn.images), len(drawn.labels), config.micro_batches
+        if images % parts or labels != images:
+            raise ValueError(
+                f"the further term {term.name!r} drew {images} images and {labels} labels: "
+                f"expected as many of each, a multiple of train.micro_batches ({parts})"
+            )
+        return drawn
 
     return tuple(draw(number, term) for number, term in enumerate(config.further))
 

@@ -291,6 +291,19 @@ def test_a_further_term_is_in_the_loss_and_in_the_statistics() -> None:
     assert np.sign(inner[np.abs(dark) > 0.5]).tolist() == np.sign(dark[np.abs(dark) > 0.5]).tolist()
 
 
+@pytest.mark.parametrize(("images", "labels"), [(7, 7), (8, 4)])
+def test_a_further_term_s_images_must_fit_the_parts(images: int, labels: int) -> None:
+    """Seven images in two parts, or eight of four labels, are refused by the term's name."""
+    drawn = Drawn(jnp.zeros((images, 8, 8, 1)), jnp.zeros(labels, int))
+    term = Term("odd", lambda *_: drawn, lambda logits, labels: jnp.mean(logits))
+    run = made("softmax", (term,), train__micro_batches=2)
+    state, _, batch, _ = inputs(run)
+    config = run.step.keywords["config"]  # type: ignore[attr-defined]
+    said = f"'odd' drew {images} images and {labels} labels"
+    with pytest.raises(ValueError, match=said):
+        train_step.further_images(run.model, state.variables, batch, config)
+
+
 # ---- by main
 
 
