@@ -63,7 +63,7 @@ def test_missing_cuda_packages_are_one_line(
 def test_batches_must_divide(devices: int, words: str) -> None:
     """Every card takes equal parts of both batches; of 8 images 16 cards cannot."""
     with pytest.raises(UserError, match=words):
-        absent.require_divisible(gpu_program.recipe_of(SETTINGS), devices)
+        absent.shared(gpu_program.recipe_of(SETTINGS), devices)
 
 
 @pytest.mark.gpu_compiler
