@@ -75,9 +75,9 @@ def read(
       [B, H, W, channels].
     """
     replace = (fresh_row >= 0)[:, None, None, None]
-    own = _within(slots, len(images), parts)
+    made, own = fresh[jnp.maximum(fresh_row, 0)], _within(slots, len(images), parts)
     kept = row_parts.apart(lambda images, slots: images[slots], parts, images, own)
-    return jnp.where(replace, fresh[jnp.maximum(fresh_row, 0)], kept)
+    return jnp.where(replace, made, kept)
 
 
 def write(images: jax.Array, slots: jax.Array, x_neg: jax.Array, parts: int = 1) -> jax.Array:

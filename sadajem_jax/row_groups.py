@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sadajem_jax import row_parts
+
 Groups = tuple[int, ...]
 """The group of each of P equal parts of a batch, numbered from 0; none: all is one group."""
 
@@ -95,9 +97,12 @@ def means(x: jax.Array, groups: Groups) -> jax.Array:
         return jnp.mean(x, axis=(0, 1, 2))
     times, belongs = _repeats(groups)
     of_parts = jnp.mean(x.reshape(len(groups), -1, x.shape[-1]), axis=1)
-    of_parts = of_parts.reshape(times, -1, 1, x.shape[-1])
     shares = (belongs / belongs.sum(axis=0)).astype(of_parts.dtype)
-    return jnp.sum(shares[:, :, None] * of_parts, axis=1).reshape(-1, x.shape[-1])
+
+    def of_groups(of_parts: jax.Array) -> jax.Array:
+        return jnp.sum(shares[:, :, None] * of_parts[:, None], axis=0)
+
+    return row_parts.apart(of_groups, times, of_parts)
 
 
 def on_rows(value: jax.Array, groups: Groups, batch_size: int) -> jax.Array:
@@ -106,9 +111,11 @@ def on_rows(value: jax.Array, groups: Groups, batch_size: int) -> jax.Array:
         return value
     times, belongs = _repeats(groups)
     belongs = np.repeat(belongs, batch_size // len(groups), axis=0)
-    value = value.reshape(times, 1, -1, value.shape[-1])
-    of_rows = jnp.sum(jnp.where(belongs[:, :, None], value, 0), axis=2)
-    return of_rows.reshape(batch_size, 1, 1, value.shape[-1])
+
+    def of_rows(value: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.where(belongs[:, :, None], value, 0), axis=1)
+
+    return row_parts.apart(of_rows, times, value)[:, None, None]
 
 
 def _repeats(groups: Groups) -> tuple[int, np.ndarray]:

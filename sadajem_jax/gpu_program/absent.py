@@ -77,8 +77,10 @@ def compiled(recipe: Recipe, target: Target, devices: int = 1) -> Compiled:
       UserError: if the CUDA packages are missing, or the batches cannot be shared so.
     """
     require_installed()
-    step, arguments = program.of(shared(recipe, devices))
-    placements = sharding.of_program(mesh(target, devices), is_looped=True)
+    made, over = shared(recipe, devices), mesh(target, devices)
+    network = sharding.network_on(over, made.network)
+    step, arguments = program.of(made._replace(network=network))
+    placements = sharding.of_program(over, is_looped=True)
     block = runner.program(step, is_looped=True, **placements)
     made = block.lower(*arguments).compile()
     sizes: Any = made.memory_analysis()

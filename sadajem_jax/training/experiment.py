@@ -83,14 +83,14 @@ def build(
     data = Dataset(jnp.asarray(images.images), jnp.asarray(images.labels))
     data = sharding.placed(data, whole)
     starts = described.starts(made.settings, made.spec, data.images, images.labels)
-    constants = made.constants
+    constants, model = made.constants, sharding.network_on(over, made.network)
     if num_sgld_steps is not None:
         constants = constants._replace(num_steps=num_sgld_steps)
     return Experiment(
-        model=made.network,
+        model=model,
         tx=tx,
         rate=rate,
-        step=functools.partial(train_step.train_step, model=made.network, tx=tx, config=constants),
+        step=functools.partial(train_step.train_step, model=model, tx=tx, config=constants),
         feeder=feeder(made, key, starts, len(images.labels)),
         data=data,
         key=key,

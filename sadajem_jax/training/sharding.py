@@ -8,9 +8,11 @@ image leaves its device; gradients, losses and batch norm's moments are summed o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -18,6 +20,7 @@ from sadajem_jax.console.errors import UserError
 from sadajem_jax.step_inputs import Feed
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.training.recipes import Recipe
+from sadajem_jax.wide_resnet import WideResNet
 
 AXIS = "batch"
 Over = Mesh | None
@@ -67,6 +70,49 @@ def feed_on(over: Over) -> Any:
 
 def _placement(over: Mesh, *axes: str | None) -> Any:
     return NamedSharding(over, PartitionSpec(*axes))
+
+
+def network_on(over: Over, network: WideResNet) -> WideResNet:
+    """The network, the gradients of whose kernels are summed over the devices in float32."""
+    if over is None or over.size == 1 or network.dtype == jnp.float32:
+        return network
+    return network.clone(convolution=convolution(over))
+
+
+def convolution(over: Mesh) -> Callable[..., jax.Array]:
+    """`jax.lax.conv_general_dilated`, its kernel's gradient summed over the devices in float32.
+
+    XLA would sum it in the convolution's type. Where no such gradient is asked for, as in a chain,
+    there is none.
+    """
+
+    def convolve(x: jax.Array, kernel: jax.Array, *args: Any, **how: Any) -> jax.Array:
+        x_like, kernel_like = (jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (x, kernel))
+
+        def run(x: jax.Array, kernel: jax.Array) -> jax.Array:
+            return jax.lax.conv_general_dilated(x, kernel, *args, **how)
+
+        def forward(x: Any, kernel: Any) -> tuple[jax.Array, Any]:
+            kept = x.value if kernel.perturbed else None
+            return run(x.value, kernel.value), (kept, kernel.value)
+
+        def of_part(x: jax.Array, g: jax.Array) -> jax.Array:
+            (own,) = jax.linear_transpose(lambda kernel: run(x, kernel), kernel_like)(g)
+            return jax.lax.psum(own.astype(jnp.float32), AXIS)
+
+        def backward(kept: Any, g: jax.Array) -> tuple[Any, Any]:
+            x, kernel = kept
+            (of_x,) = jax.linear_transpose(lambda x: run(x, kernel), x_like)(g)
+            return of_x, None if x is None else total(x, g).astype(kernel.dtype)
+
+        rows, whole = PartitionSpec(AXIS), PartitionSpec()
+        specs: Any = {"in_specs": (rows, rows), "out_specs": whole}
+        total = jax.shard_map(of_part, mesh=over, check_vma=False, **specs)
+        summed = jax.custom_vjp(run)
+        summed.defvjp(forward, backward, symbolic_zeros=True)
+        return summed(x, kernel)
+
+    return convolve
 
 
 def shared(recipe: Recipe, devices: int) -> Recipe:

@@ -119,6 +119,44 @@ assert "bf16" not in str(messages) and len(messages) < 8, messages  # one norm g
 )
 
 
+KERNELS = """
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sadajem_jax.training import sharding
+from sadajem_jax.wide_resnet import WideResNet
+
+over = sharding.Mesh(np.array(jax.devices()), (sharding.AXIS,))
+assert sharding.network_on(over, WideResNet(10, 1, 10)).convolution is None
+network = sharding.network_on(over, WideResNet(10, 1, 10, dtype=jnp.bfloat16))
+x = jax.random.normal(jax.random.key(0), (64, 8, 8, 3), jnp.bfloat16)
+kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 4), jnp.bfloat16)
+
+
+def loss(x, kernel, convolve=network.convolution):
+    how = {"padding": "SAME", "dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+    return jnp.mean(jnp.square(convolve(x, kernel, (2, 2), **how).astype(jnp.float32)))
+
+
+def of_kernel(x, kernel, **how):
+    return jax.grad(lambda kernel: loss(x, kernel, **how))(kernel)
+
+
+x = jax.device_put(x, sharding.NamedSharding(over, sharding.PartitionSpec(sharding.AXIS)))
+found = jax.jit(jax.value_and_grad(loss, (0, 1)))(x, kernel)
+plain = jax.lax.conv_general_dilated
+expected = jax.jit(jax.value_and_grad(lambda *given: loss(*given, plain), (0, 1)))(x, kernel)
+for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+    np.testing.assert_allclose(np.float32(a), np.float32(b), rtol=0.01, atol=1e-6)
+assert "psum" in str(jax.make_jaxpr(of_kernel)(x, kernel))
+assert "psum" not in str(jax.make_jaxpr(jax.grad(loss))(x, kernel))
+program = jax.jit(of_kernel).lower(x, kernel).as_text()
+after = program[program.index("all_reduce"):]
+assert after.split("}) : ")[1].startswith("(tensor<3x3x3x4xf32>)"), program
+"""
+
+
 def on_eight_devices(script: str, *args: str) -> str:
     """Runs a script in a process that has eight CPU devices; returns what it printed."""
     done = subprocess.run(
@@ -147,6 +185,14 @@ def test_norm_groups_of_their_own_need_no_message() -> None:
     They send no image, and only sums: of the gradients, and of losses, metrics and moments.
     """
     on_eight_devices(TOGETHER)
+
+
+def test_gradients_of_kernels_are_summed_in_float32() -> None:
+    """A convolution in bfloat16 over 8 devices: XLA's own values and gradients, up to bfloat16.
+
+    Its kernel's gradient is summed in float32; a chain, which asks for none, sends nothing.
+    """
+    on_eight_devices(KERNELS)
 
 
 def recipe(**fields: Any) -> recipes.Recipe:
