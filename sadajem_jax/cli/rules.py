@@ -226,11 +226,13 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
     _refuse_unless("train.batch_size_px", config, share, shards)
     room = buffer.size >= train.batch_size_px
     _refuse_unless("buffer.size", config, room, f"at least the batch ({train.batch_size_px})")
-    for field in ("train.batch_size_px", "train.batch_size_label"):
-        size, parts, groups = train[field[6:]], train.micro_batches, config.model.norm_groups
+    parts = train.micro_batches
+    runs = parts * config.model.norm_groups
+    for name in ("batch_size_px", "batch_size_label"):
+        field, size = f"train.{name}", train[name]
         _refuse_unless(field, config, size % parts == 0, f"a multiple of micro_batches ({parts})")
-        each = f"a multiple of {parts * groups} (model.norm_groups times micro_batches)"
-        _refuse_unless(field, config, size % (parts * groups) == 0, each)
+        each = f"a multiple of {runs} (model.norm_groups times micro_batches)"
+        _refuse_unless(field, config, size % runs == 0, each)
     choice = config.eval.checkpoint
     judged = choice != "best" or (config.data.val_size > 0 and config.eval.every_epochs > 0)
     why = "last or ema: best needs data.val_size and eval.every_epochs, it is never judged on tests"
