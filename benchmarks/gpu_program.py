@@ -24,19 +24,20 @@ from sadajem_jax.training.flops import step_tflop
 from sadajem_jax.training.recipes import Recipe
 
 
-def recipe_of(settings: dict) -> Recipe:
+def recipe_of(settings: dict, norm_groups: int = 1) -> Recipe:
     """The CIFAR-10 config's recipe with the settings of a step."""
     fields, size = dict(settings), settings["image_size"]
     del fields["image_size"]
     config = config_files.load("configs/cifar10.py")
     config_files.override(config, jax_step.fields(**fields))
+    config.model.norm_groups = norm_groups
     recipe = recipes.of(config)
     return recipe._replace(spec=recipe.spec._replace(image_size=size))
 
 
-def measure(settings: dict, target: str, devices: int, hlo: str) -> dict:
+def measure(settings: dict, target: str, devices: int, norm_groups: int, hlo: str) -> dict:
     """Compiles the step and counts; `settings` are those of `flags.step_parser`."""
-    card, recipe = targets.load(target), recipe_of(settings)
+    card, recipe = targets.load(target), recipe_of(settings, norm_groups)
     start = time.perf_counter()
     compiled = absent.compiled(recipe, card, devices)
     seconds = time.perf_counter() - start
@@ -55,9 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = flags.step_parser(__doc__.splitlines()[0])
     parser.add_argument("--target", choices=targets.names(), default="h100")
     parser.add_argument("--devices", type=int, default=1, help="that share a batch")
+    parser.add_argument("--norm_groups", type=int, default=1, help="of each batch")
     parser.add_argument("--hlo", default="", metavar="FILE", help="keeps the program's text")
     settings = vars(parser.parse_args(argv))
-    given = {name: settings.pop(name) for name in ("target", "devices", "hlo")}
+    given = {name: settings.pop(name) for name in ("target", "devices", "norm_groups", "hlo")}
     try:
         absent.require_installed()
         absent.prepare()

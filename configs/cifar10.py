@@ -39,6 +39,7 @@ def get_config() -> ml_collections.ConfigDict:
     model.depth = 28
     model.width = 10
     model.norm = "batch"  # batch or none
+    model.norm_groups = 1  # equal parts of every batch that are normalised apart, on any devices
     model.dtype = "float32"  # of the convolutions: float32 or bfloat16 (faster on a GPU)
 
     config.sgld = sgld = ml_collections.ConfigDict()

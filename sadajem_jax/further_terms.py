@@ -30,7 +30,8 @@ class Term(NamedTuple):
 
     Attributes:
       name: of its metric, and what config.objective.further calls it.
-      draw: (key, network, batch) -> the images; M is a multiple of train.micro_batches.
+      draw: (key, network, batch) -> the images; M is a multiple of train.micro_batches and
+        of model.norm_groups, and of the devices.
       loss: (logits [M, C], labels [M]) -> scalar, to be minimised, weighted by
         config.objective.further_weight.
     """

@@ -11,6 +11,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from sadajem_jax import row_parts
+
 
 def draw_slots(key: jax.Array, *, size: int, num_shards: int, batch_size: int) -> jax.Array:
     """Distinct slots, uniformly, the same number from every stratum.
@@ -56,7 +58,9 @@ def reinitialised(keys: jax.Array, reinit_prob: float) -> jax.Array:
     return jax.vmap(lambda key: jax.random.bernoulli(key, reinit_prob))(keys)
 
 
-def read(images: jax.Array, slots: jax.Array, fresh: jax.Array, fresh_row: jax.Array) -> jax.Array:
+def read(
+    images: jax.Array, slots: jax.Array, fresh: jax.Array, fresh_row: jax.Array, parts: int = 1
+) -> jax.Array:
     """The chain's start: buffer rows, some of them replaced by fresh ones.
 
     Args:
@@ -64,14 +68,28 @@ def read(images: jax.Array, slots: jax.Array, fresh: jax.Array, fresh_row: jax.A
       slots: [B] int, as `draw_slots` gives them.
       fresh: [M, H, W, channels] prepared fresh rows.
       fresh_row: [B] int, which fresh row replaces this one; negative: none.
+      parts: equal parts of buffer and batch that may lie on devices of their own, a divisor of the
+        strata's number.
 
     Returns:
       [B, H, W, channels].
     """
     replace = (fresh_row >= 0)[:, None, None, None]
-    return jnp.where(replace, fresh[jnp.maximum(fresh_row, 0)], images[slots])
+    made, own = fresh[jnp.maximum(fresh_row, 0)], _within(slots, len(images), parts)
+    kept = row_parts.apart(lambda images, slots: images[slots], parts, images, own)
+    return jnp.where(replace, made, kept)
 
 
-def write(images: jax.Array, slots: jax.Array, x_neg: jax.Array) -> jax.Array:
-    """The buffer with rows `x_neg` [B, ...] put in the distinct `slots` [B]."""
-    return images.at[slots].set(x_neg.astype(images.dtype), unique_indices=True)
+def write(images: jax.Array, slots: jax.Array, x_neg: jax.Array, parts: int = 1) -> jax.Array:
+    """The buffer with rows `x_neg` [B, ...] put in the distinct `slots` [B]; parts as in `read`."""
+    own = _within(slots, len(images), parts)
+    return row_parts.apart(_put, parts, images, own, x_neg.astype(images.dtype))
+
+
+def _put(images: jax.Array, slots: jax.Array, rows: jax.Array) -> jax.Array:
+    return images.at[slots].set(rows, unique_indices=True)
+
+
+def _within(slots: jax.Array, size: int, parts: int) -> jax.Array:
+    """Slots counted from the start of their part: those of a part of the batch all lie in it."""
+    return slots if parts == 1 else slots % (size // parts)

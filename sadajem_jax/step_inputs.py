@@ -12,6 +12,7 @@ from sadajem_jax import augment, objective, replay_buffer, sgld
 from sadajem_jax.augment import Augmentation
 from sadajem_jax.further_terms import Term
 from sadajem_jax.randomness import Purpose, row_keys, step_key
+from sadajem_jax.row_groups import Shares
 from sadajem_jax.train_state import TrainState
 
 
@@ -33,6 +34,7 @@ class StepConfig(NamedTuple):
       chain_batch_norm: "train", or "eval": the chain's forwards then use the running statistics.
       chain_classes: C where the p(x) term is one of p(x | y), and each chain has a class; else 0.
       further: further terms of the objective.
+      shares: of every batch's rows, for norm groups and devices.
     """
 
     kernel: sgld.Langevin
@@ -49,6 +51,7 @@ class StepConfig(NamedTuple):
     chain_batch_norm: str = "train"
     chain_classes: int = 0
     further: tuple[Term, ...] = ()
+    shares: Shares = Shares()
 
     @property
     def augment_label(self) -> Augmentation:
@@ -130,7 +133,8 @@ def assemble(
         num_shards=config.num_shards,
         batch_size=len(px_index),
     )
-    x_init = replay_buffer.read(state.buffer, slots, feed.fresh, feed.fresh_row[at])
+    fresh, fresh_row, parts = feed.fresh, feed.fresh_row[at], config.shares.parts
+    x_init = replay_buffer.read(state.buffer, slots, fresh, fresh_row, parts)
     step_keys = functools.partial(step_key, key, state.step)
     batch = with_px(batch, px_index, data, step_keys, config)
     return with_chains(batch, x_init, slots, step_keys, config), slots

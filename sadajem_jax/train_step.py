@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from sadajem_jax import energy, forwards, micro_batches, objective, replay_buffer, sgld
-from sadajem_jax.batch_norm import fold_statistics, forward, frozen_forward
+from sadajem_jax.batch_norm import fold_statistics, frozen_forward
 from sadajem_jax.compute_dtype import cast_once
 from sadajem_jax.further_terms import Drawn, Term
 from sadajem_jax.objective import Passes
@@ -41,7 +41,8 @@ def train_step(
     state, x_neg, metrics = update(state, batch, model=model, tx=tx, config=config)
     if slots is None:
         return state, metrics
-    return state.replace(buffer=replay_buffer.write(state.buffer, slots, x_neg)), metrics
+    buffer = replay_buffer.write(state.buffer, slots, x_neg, config.shares.parts)
+    return state.replace(buffer=buffer), metrics
 
 
 def update(
@@ -92,7 +93,8 @@ def negative_samples(
     """
     if batch.x_init is None:
         return None, NO_CHAIN
-    run = forward if config.chain_batch_norm == "train" else frozen_forward
+    of_groups = functools.partial(forwards.of_groups, shares=config.shares)
+    run = of_groups if config.chain_batch_norm == "train" else frozen_forward
     variables = cast_once(model, variables)
 
     def chain(part: tuple[Any, jax.Array, Any]) -> tuple[jax.Array, sgld.SgldInfo]:
@@ -107,6 +109,7 @@ def negative_samples(
 
     start = (batch.noise_keys, batch.x_init, batch.chain_labels)
     x_neg, info = chain(start) if config.micro_batches == 1 else _in_parts(chain, start, config)
+    info = info._replace(aux=forwards.mean_of_groups(info.aux))
     return jax.lax.stop_gradient(x_neg), info
 
 
@@ -120,7 +123,7 @@ def further_images(
     """
 
     def network(x: jax.Array) -> jax.Array:
-        return forward(model, variables, x)[0]
+        return forwards.of_groups(model, variables, x, config.shares)[0]
 
     def draw(number: int, term: Term) -> Drawn:
         key = jax.random.fold_in(batch.further_key, number)
@@ -180,7 +183,10 @@ def first_pass(
     def loss(params: Any, part: tuple[Passes, Passes]) -> tuple[jax.Array, Any]:
         images, labels = part
         variables = {"params": params, "batch_stats": state.batch_stats}
-        logits, moments = forwards.of_pass(model, variables, images, together=not config.unroll)
+        together = not config.unroll
+        logits, moments = forwards.of_pass(
+            model, variables, images, together=together, shares=config.shares
+        )
         value, terms = objective.joint_loss(logits, labels, config.weights, config.further)
         return value, (value, terms, moments)
 

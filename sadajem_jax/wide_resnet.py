@@ -51,6 +51,7 @@ class WideResNet(nn.Module):
       norm: "batch" or "none".
       dtype: of the convolutions' inputs and outputs; moments, norms and logits stay float32.
       param_dtype: of the parameters and running statistics.
+      convolution: another form of `jax.lax.conv_general_dilated`.
 
     Raises:
       ValueError: if depth is not 6 n + 4 or norm is unknown.
@@ -62,6 +63,7 @@ class WideResNet(nn.Module):
     norm: str = "batch"
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
+    convolution: Any = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False, groups: Groups = ()) -> jax.Array:
@@ -111,6 +113,7 @@ class WideResNet(nn.Module):
             kernel_init=init,
             bias_init=init,
             promote_dtype=_with_idle_bias if is_idle else promote_dtype,
+            conv_general_dilated=self.convolution,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
             name=name,

@@ -16,7 +16,7 @@ METHOD = {
     "energy", "wide_resnet", "batch_norm", "sgld", "replay_buffer", "informative_init",
     "sharpness_aware", "objective", "augment", "randomness", "train_state", "train_step",
     "step_inputs", "micro_batches", "further_terms", "backend",
-    "row_groups", "compute_dtype", "forwards",
+    "row_groups", "row_parts", "compute_dtype", "forwards",
 }  # fmt: skip
 # Imports go to the right only. The commands beside main are on top; `console` lies under all.
 FLOORS = (

@@ -58,7 +58,7 @@ def test_a_forward_hands_out_the_moments() -> None:
 def test_each_group_of_rows_is_normalised_by_itself() -> None:
     """Outputs, moments and gradients of three unequal groups are those of a forward for each."""
     layer, sizes = BatchNorm(), (2, 3, 3)
-    groups = row_groups.of_sizes(sizes)
+    groups = row_groups.layout(sizes, row_groups.Shares()).groups
     x = jax.random.normal(jax.random.key(1), (8, 4, 4, 5)) + jnp.arange(8.0)[:, None, None, None]
     params = {"scale": jnp.linspace(0.5, 2, 5), "bias": jnp.linspace(-1, 1, 5)}
     weights = jax.random.normal(jax.random.key(2), x.shape)

@@ -135,6 +135,19 @@ def test_what_is_written_is_read_and_the_rest_is_untouched(images: jax.Array) ->
     assert after.dtype == images.dtype
 
 
+def test_parts_of_the_buffer_change_nothing(images: jax.Array) -> None:
+    """Read and written in parts, of slots that lie in order of the strata, rows are the same."""
+    key, x_neg = jax.random.key(8), jax.random.normal(jax.random.key(7), (8, 2, 3, 1))
+    slots = replay_buffer.draw_slots(key, size=12, num_shards=4, batch_size=8)
+    fresh_row = jnp.array([-1, 1, -1, -1, 0, -1, -1, 2])
+    for parts in (2, 4):
+        found = replay_buffer.read(images, slots, x_neg[:3], fresh_row, parts)
+        whole = replay_buffer.read(images, slots, x_neg[:3], fresh_row)
+        np.testing.assert_array_equal(found, whole)
+        after = replay_buffer.write(images, slots, x_neg, parts)
+        np.testing.assert_array_equal(after, replay_buffer.write(images, slots, x_neg))
+
+
 def test_the_buffer_keeps_its_dtype(images: jax.Array) -> None:
     """Samples of another dtype are converted to the buffer's."""
     x_neg = jnp.full((1, 2, 3, 1), 0.5, jnp.bfloat16)

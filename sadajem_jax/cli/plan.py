@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import jax
@@ -12,7 +13,7 @@ from sadajem_jax.console.words import duration
 from sadajem_jax.data.loading import Images
 from sadajem_jax.data.specs import DatasetSpec
 from sadajem_jax.evaluation import flops
-from sadajem_jax.training import experiment, memory
+from sadajem_jax.training import experiment, memory, sharding
 from sadajem_jax.training.flops import forward_equivalents
 from sadajem_jax.training.recipes import Recipe
 from sadajem_jax.training.runner import Runner
@@ -26,10 +27,13 @@ def plan(recipe: Recipe) -> None:
     Args:
       recipe: of the run.
     """
+    recipe = sharding.shared(recipe, jax.local_device_count())
     steps = say_run(recipe)
     needs, limit = memory.estimate(recipe), memory.device_memory()
     fits = "fits" if needs.total <= limit else "does not fit"
-    device = jax.devices()[0]
+    device, devices = jax.devices()[0], jax.local_device_count()
+    if devices > 1:
+        print(f"devices: {devices}, each with its part of the batches and the buffer")
     print(
         f"memory: about {memory.gib(needs.total)}, of which {memory.gib(needs.passes)} for the "
         f"passes; {fits} the {memory.gib(limit)} of {device.device_kind} ({device.platform})",
@@ -65,16 +69,18 @@ def measure(recipe: Recipe) -> tuple[float, str]:
     """(seconds a step, how it was found), on random images.
 
     On the CPU, where a large step takes minutes, a smaller one is timed and scaled by its
-    operations: K = 1 and batches of one image a stratum.
+    operations: K = 1 and batches of one image a stratum, or a norm group.
     """
     small, how = recipe, "measured"
     if backend.on_cpu() and step_tflop(recipe) > SCALED_TFLOP:
-        px = recipe.constants.num_shards * recipe.constants.micro_batches
+        groups = math.lcm(recipe.constants.num_shards, recipe.constants.shares.norm_groups)
+        px = groups * recipe.constants.micro_batches
         constants = recipe.constants._replace(num_steps=1)
         small = recipe._replace(constants=constants, batch_size_px=px, batch_size_label=2 * px)
         how = f"scaled from a step with K = 1 and batches of {px} and {2 * px}"
     batch = max(small.batch_size_px, small.batch_size_label)
-    run = experiment.build(small, random_images(recipe.spec, batch))
+    images, over = random_images(recipe.spec, batch), sharding.local(small)
+    run = experiment.build(small, images, over=over)
     return _seconds_per_step(run) * forwards(recipe) / forwards(small), how
 
 

@@ -77,6 +77,7 @@ RULES: dict[str, Rule] = {
     ),
     "model.width": _at_least(1),
     "model.norm": _one_of("batch", "none"),
+    "model.norm_groups": _at_least(1),
     "model.dtype": _one_of("float32", "bfloat16"),
     "sgld.num_steps": _at_least(0),
     "sgld.step_size": _number(0, above=True),
@@ -230,9 +231,13 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
     _refuse_unless("train.batch_size_px", config, share, shards)
     room = buffer.size >= train.batch_size_px
     _refuse_unless("buffer.size", config, room, f"at least the batch ({train.batch_size_px})")
-    for field in ("train.batch_size_px", "train.batch_size_label"):
-        parts = flat(config.to_dict())[field] % train.micro_batches == 0
-        _refuse_unless(field, config, parts, f"a multiple of micro_batches ({train.micro_batches})")
+    parts = train.micro_batches
+    runs = parts * config.model.norm_groups
+    for name in ("batch_size_px", "batch_size_label"):
+        field, size = f"train.{name}", train[name]
+        _refuse_unless(field, config, size % parts == 0, f"a multiple of micro_batches ({parts})")
+        each = f"a multiple of {runs} (model.norm_groups times micro_batches)"
+        _refuse_unless(field, config, size % runs == 0, each)
     choice = config.eval.checkpoint
     judged = choice != "best" or (config.data.val_size > 0 and config.eval.every_epochs > 0)
     why = "last or ema: best needs data.val_size and eval.every_epochs, it is never judged on tests"

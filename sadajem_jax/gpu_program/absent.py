@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 
 import jax
 from jax.experimental import topologies
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.gpu_program import program
 from sadajem_jax.gpu_program.roofline import MACHINE
 from sadajem_jax.gpu_program.targets import Target
-from sadajem_jax.train_step import Dataset, Feed
-from sadajem_jax.training import runner
+from sadajem_jax.training import runner, sharding
 from sadajem_jax.training.recipes import Recipe
 
 PLUGINS = ("xla_cuda13", "xla_cuda12")
@@ -78,10 +77,11 @@ def compiled(recipe: Recipe, target: Target, devices: int = 1) -> Compiled:
       UserError: if the CUDA packages are missing, or the batches cannot be shared so.
     """
     require_installed()
-    require_divisible(recipe, devices)
-    step, arguments = program.of(recipe)
-    placed, rest = placements(mesh(target, devices), arguments)
-    block = runner.program(step, is_looped=True, in_shardings=placed, out_shardings=rest)
+    made, over = shared(recipe, devices), mesh(target, devices)
+    network = sharding.network_on(over, made.network)
+    step, arguments = program.of(made._replace(network=network))
+    placements = sharding.of_program(over, is_looped=True)
+    block = runner.program(step, is_looped=True, **placements)
     made = block.lower(*arguments).compile()
     sizes: Any = made.memory_analysis()
     return Compiled(
@@ -92,16 +92,12 @@ def compiled(recipe: Recipe, target: Target, devices: int = 1) -> Compiled:
     )
 
 
-def require_divisible(recipe: Recipe, devices: int) -> None:
-    """Raises UserError unless every device gets equal parts of both batches."""
-    for field in ("batch_size_px", "batch_size_label"):
-        if getattr(recipe, field) % devices:
-            raise UserError(
-                f"config.train.{field} must be a multiple of the {devices} devices, found "
-                f"{getattr(recipe, field)}"
-            )
+def shared(recipe: Recipe, devices: int) -> Recipe:
+    """As `sharding.shared`, over machines that are full."""
+    recipe = sharding.shared(recipe, devices)
     if devices > MACHINE and devices % MACHINE:
         raise UserError(f"above {MACHINE}, devices must be a multiple of it, found {devices}")
+    return recipe
 
 
 def mesh(target: Target, devices: int) -> Mesh:
@@ -113,17 +109,4 @@ def mesh(target: Target, devices: int) -> Mesh:
         target_config=target.xla,
         topology=f"1x{machines}x{devices // machines}",
     )
-    return topologies.make_mesh(described, (devices,), ("batch",))
-
-
-def placements(over: Mesh, arguments: program.Arguments) -> tuple[Any, Any]:
-    """(where the arguments lie, where the results do): a step's batch in parts, the rest whole.
-
-    The row indices of a feed are shared out, and XLA shares out what follows from them: images,
-    chains and activations. Batch norm then takes its moments over all devices.
-    """
-    whole: Any = NamedSharding(over, PartitionSpec())
-    rows: Any = NamedSharding(over, PartitionSpec(None, "batch"))
-    placed = Feed(whole, px_index=rows, label_index=rows, fresh=whole, fresh_row=rows)
-    state = jax.tree.map(lambda _: whole, arguments.state)
-    return (state, placed, Dataset(whole, whole), whole, whole), whole
+    return topologies.make_mesh(described, (devices,), (sharding.AXIS,))

@@ -3,8 +3,9 @@
 Data-parallel: every card takes its part of both batches. Its convolutions and other kernels take
 that part of the time, its launches all of it. Gradients are added up over the cards in float32,
 once a pass; batch norm's moments are those of the whole batch, a message a layer and direction
-(forward, and back), of which XLA merges some. Optimistic: kernels of a part of a batch fill a card
-less well, and what the optimizer moves is not shared.
+(forward, and back), of which XLA merges some, unless each card has norm groups of its own.
+Optimistic: kernels of a part of a batch fill a card less well, and what the optimizer moves is not
+shared.
 """
 
 from __future__ import annotations
@@ -42,12 +43,13 @@ def messages(recipe: Recipe, target: Target, devices: int) -> float:
     """Seconds of a step's messages: gradients once a pass, and moments."""
     gradient = 4 * memory.parameters(recipe)
     added = roofline.message("all-reduce", gradient, target, devices)
-    return estimate.passes(recipe) * added + moments(recipe) * roofline.MESSAGE_SECONDS
+    return estimate.passes(recipe) * added + moments(recipe, devices) * roofline.MESSAGE_SECONDS
 
 
-def moments(recipe: Recipe) -> float:
+def moments(recipe: Recipe, devices: int) -> float:
     """Messages of batch norm in a step, forward and back."""
-    if recipe.settings["model.norm"] != "batch":
+    own = recipe.constants.shares.norm_groups % devices == 0
+    if recipe.settings["model.norm"] != "batch" or own:
         return 0
     layers = recipe.network.depth - 3  # two a block, one at the end
     return layers * (2 * recipe.constants.num_steps + PASS_MESSAGES * estimate.passes(recipe))

@@ -36,8 +36,9 @@ def kernel(settings: Settings) -> sgld.Langevin:
 
 
 def group_size(settings: Settings) -> int:
-    """Chains that share a batch norm in training: a batch, or the part of it done at a time."""
-    return settings["train.batch_size_px"] // settings["train.micro_batches"]
+    """Chains that share a batch norm in training: a batch, or the part of it normalised at once."""
+    parts = settings["train.micro_batches"] * settings["model.norm_groups"]
+    return settings["train.batch_size_px"] // parts
 
 
 def starts(settings: Settings, spec: DatasetSpec, images: jax.Array, labels: np.ndarray) -> Starts:

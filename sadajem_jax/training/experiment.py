@@ -19,9 +19,10 @@ from sadajem_jax.informative_init import Starts
 from sadajem_jax.randomness import Purpose, row_keys, run_key, step_key
 from sadajem_jax.step_inputs import Dataset
 from sadajem_jax.train_state import TrainState
-from sadajem_jax.training import schedule
+from sadajem_jax.training import schedule, sharding
 from sadajem_jax.training.feed import Feeder, Stream
 from sadajem_jax.training.recipes import Recipe
+from sadajem_jax.training.sharding import Over
 from sadajem_jax.wide_resnet import WideResNet
 
 WINDOW = 64  # steps a feed is prepared for
@@ -40,6 +41,7 @@ class Experiment(NamedTuple):
       key: of the run.
       total_steps: its length.
       initial_state: () -> the state at step 0, the buffer filled.
+      over: the devices that share its batches.
     """
 
     model: WideResNet
@@ -51,10 +53,15 @@ class Experiment(NamedTuple):
     key: jax.Array
     total_steps: int
     initial_state: Callable[[], TrainState]
+    over: Over = None
 
 
 def build(
-    made: Recipe, images: Images, restarts: int = 0, num_sgld_steps: int | None = None
+    made: Recipe,
+    images: Images,
+    restarts: int = 0,
+    num_sgld_steps: int | None = None,
+    over: Over = None,
 ) -> Experiment:
     """Puts a run together; compiles and trains nothing.
 
@@ -63,29 +70,33 @@ def build(
       images: the training images, on the host, without those held out.
       restarts: how often the run went back after a divergence; part of every key.
       num_sgld_steps: K where it is no longer the recipe's.
+      over: the devices that share its batches, see `sharding.local`.
 
     Raises:
       UserError: if the images are too few for the recipe.
     """
     require_enough(made, images)
-    key, total = run_key(made.seed, restarts), made.total_steps(len(images.labels))
+    whole, total = sharding.whole_on(over), made.total_steps(len(images.labels))
+    key = sharding.placed(run_key(made.seed, restarts), whole)
     rate = schedule.of(made.settings, total)
     tx = made.optimizer(rate)
     data = Dataset(jnp.asarray(images.images), jnp.asarray(images.labels))
+    data = sharding.placed(data, whole)
     starts = described.starts(made.settings, made.spec, data.images, images.labels)
-    constants = made.constants
+    constants, model = made.constants, sharding.network_on(over, made.network)
     if num_sgld_steps is not None:
         constants = constants._replace(num_steps=num_sgld_steps)
     return Experiment(
-        model=made.network,
+        model=model,
         tx=tx,
         rate=rate,
-        step=functools.partial(train_step.train_step, model=made.network, tx=tx, config=constants),
+        step=functools.partial(train_step.train_step, model=model, tx=tx, config=constants),
         feeder=feeder(made, key, starts, len(images.labels)),
         data=data,
         key=key,
         total_steps=total,
         initial_state=functools.partial(first_state, made, key, tx, data, starts),
+        over=over,
     )
 
 

@@ -1,4 +1,7 @@
-"""What a run keeps in a device's memory, estimated from its shapes before anything is compiled."""
+"""What a run keeps in a device's memory, estimated from its shapes before anything is compiled.
+
+Of what several devices share out each has its part, see `sharding`.
+"""
 
 from __future__ import annotations
 
@@ -83,13 +86,14 @@ def estimate(recipe: Recipe) -> Memory:
     copies = 4 if recipe.settings["sam.rho"] > 0 else 3
     copies += 1 if recipe.constants.ema_decay > 0 else 0
     copies += 1 if recipe.settings["train.optimizer"] == "adam" else 0
-    fixed = 4 * copies * parameters(recipe) + 4 * recipe.buffer_size * pixels
+    devices = recipe.constants.shares.parts
+    fixed = 4 * copies * parameters(recipe) + 4 * recipe.buffer_size * pixels // devices
     fixed += (recipe.spec.num_train - recipe.val_size) * pixels
     of_px = 2 * recipe.batch_size_px if recipe.constants.weights.px else 0
     images = of_px + recipe.batch_size_label
     outputs = flops.forward(recipe.network, recipe.spec.image_shape).conv_outputs
     itemsize = jnp.dtype(recipe.network.dtype).itemsize
-    parts = recipe.constants.micro_batches
+    parts = recipe.constants.micro_batches * devices
     kept = KEPT_UNROLLED if recipe.constants.unroll else KEPT_LOOPED
     return Memory(fixed, int(kept * outputs * itemsize * (images // parts)))
 

@@ -18,6 +18,7 @@ from sadajem_jax.console.words import comma_list
 from sadajem_jax.data.specs import DatasetSpec, get_spec
 from sadajem_jax.further_terms import TERMS
 from sadajem_jax.inference import build
+from sadajem_jax.row_groups import Shares
 from sadajem_jax.sharpness_aware import sam
 from sadajem_jax.step_inputs import StepConfig
 from sadajem_jax.training import schedule
@@ -157,6 +158,7 @@ def step_constants(config: ml_collections.ConfigDict, kernel: sgld.Langevin) -> 
         chain_batch_norm=config.sgld.batch_norm,
         chain_classes=num_classes if weights.class_conditional else 0,
         further=tuple(TERMS[name] for name in comma_list(weights.further)),
+        shares=Shares(norm_groups=config.model.norm_groups),
     )
 
 

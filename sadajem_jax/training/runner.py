@@ -18,6 +18,7 @@ from sadajem_jax import backend
 from sadajem_jax.step_inputs import Feed
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.train_step import Step, looped
+from sadajem_jax.training import sharding
 from sadajem_jax.training.experiment import Experiment
 
 BLOCK_SECONDS = 2.0  # a block is no longer, so that a signal is answered soon
@@ -59,7 +60,8 @@ class Runner:
     def __init__(self, experiment: Experiment, stop: Callable[[], bool] = lambda: False) -> None:
         self.experiment, self.stop = experiment, stop
         self.is_looped = not backend.unrolls()
-        self._program = program(experiment.step, is_looped=self.is_looped)
+        placements = sharding.of_program(experiment.over, is_looped=self.is_looped)
+        self._program = program(experiment.step, is_looped=self.is_looped, **placements)
         self._seconds_per_step: float | None = None
         self._feed: tuple[Feed, int, int] | None = None
 
@@ -67,11 +69,12 @@ class Runner:
         """Runs steps from `step` (= state.step) on, at most until `until`, maybe fewer.
 
         Args:
-          state: donated: not to be used afterwards.
+          state: wherever it lies; donated: not to be used afterwards.
           step: its step, known on the host.
           until: the step not to pass.
         """
         feed, end = self._feed_of(step)
+        state = sharding.placed(state, sharding.state_on(self.experiment.over))
         start = time.perf_counter()
         run = self._loop if self.is_looped else self._dispatch
         state, metrics = run(state, feed, self._length(min(until, end) - step))
@@ -83,6 +86,7 @@ class Runner:
     def _feed_of(self, step: int) -> tuple[Feed, int]:
         if self._feed is None or not self._feed[1] <= step < self._feed[2]:
             feed, end = self.experiment.feeder.feed(step)
+            feed = sharding.placed(feed, sharding.feed_on(self.experiment.over))
             self._feed = (feed, step, end)
         return self._feed[0], self._feed[2]
 

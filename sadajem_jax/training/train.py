@@ -22,6 +22,7 @@ from sadajem_jax.training import (
     memory,
     result,
     schedule,
+    sharding,
 )
 from sadajem_jax.training.experiment import Experiment
 from sadajem_jax.training.lock import training_lock
@@ -96,7 +97,11 @@ def prepared(
     past: identity.Past | None,
     stop: StopSignal,
 ) -> Job:
-    """Loads the images, and claims the folder only when they and the memory are found right."""
+    """Loads the images, and claims the folder only when they and the devices are found right."""
+    devices = jax.local_device_count()
+    recipe = sharding.shared(recipe, devices)
+    if devices > 1:
+        print(f"{devices} devices share the batches", flush=True)
     if past is None:
         experiment.require_mirrors(recipe)
     loading.check_available(recipe.spec, recipe.data_dir, "train")
@@ -148,7 +153,13 @@ def attempt(job: Job, retries: Retries) -> TrainState:
       Diverged: as `divergence.check`.
     """
     recipe, cadence = job.recipe, job.recipe.cadence
-    made = experiment.build(recipe, job.images, retries.restarts, retries.num_sgld_steps)
+    made = experiment.build(
+        recipe,
+        job.images,
+        retries.restarts,
+        retries.num_sgld_steps,
+        over=sharding.local(recipe),
+    )
     state, first_spread = restored_or_first(job, made)
     notes = identity.notes(recipe.settings, job.trained_on, first_spread) | {
         "restarts": retries.restarts,

@@ -92,5 +92,7 @@ def test_cards_share_the_work_and_pay_in_messages() -> None:
     assert eight.messages == pytest.approx(gradient + moments * 10e-6, rel=1e-3)
     unnormed = sharing.shared(one, recipe(model__norm="none"), h100, 8)
     assert unnormed.messages == pytest.approx(gradient, rel=0.01)
+    apart = sharing.shared(one, recipe(model__norm_groups="8"), h100, 8)
+    assert apart.messages == pytest.approx(gradient, rel=0.01)
     many = sharing.shared(one, recipe(), h100, 64)
     assert many.messages > eight.messages  # between machines

@@ -178,11 +178,13 @@ def test_a_checkpoint_deleted_meanwhile_is_one_line(
     assert "\n" not in str(found.value)
 
 
+@pytest.mark.parametrize("field", ["train__micro_batches", "model__norm_groups"])
 def test_a_group_is_what_training_normalised_together(
-    tmp_path: pathlib.Path, images: np.ndarray
+    field: str, tmp_path: pathlib.Path, images: np.ndarray
 ) -> None:
-    """With micro-batches a chain shares its batch norm with its part of the batch alone."""
-    models.make_run(tmp_path, train__micro_batches=2)
+    """With micro-batches, or norm groups, a chain shares its batch norm with its part alone."""
+    given: Any = {field: 2}
+    models.make_run(tmp_path, **given)
     halved = sadajem_jax.load(tmp_path)
     assert halved.group_size == 4
     one, other = images[:8].copy(), images[:8].copy()

@@ -1,0 +1,148 @@
+"""The devices that share a run's batches: the only place that knows of a mesh.
+
+Rows lie in equal parts, one a device: those of a feed, and with them images, chains and
+activations, and the replay buffer, whose strata of a device are those that its rows draw from.
+All else lies whole on every device and is made there: the data set, fresh rows, parameters. So no
+image leaves its device; gradients, losses and batch norm's moments are summed over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from sadajem_jax.console.errors import UserError
+from sadajem_jax.step_inputs import Feed
+from sadajem_jax.train_state import TrainState
+from sadajem_jax.training.recipes import Recipe
+from sadajem_jax.wide_resnet import WideResNet
+
+AXIS = "batch"
+Over = Mesh | None
+"""The devices of a run in a row; None: one, which is the default one, and nothing is placed."""
+
+
+def local(recipe: Recipe) -> Over:
+    """As many devices of this machine as the recipe is shared out over, see `shared`."""
+    parts = recipe.constants.shares.parts
+    return Mesh(np.array(jax.local_devices()[:parts]), (AXIS,)) if parts > 1 else None
+
+
+def of_program(over: Over, *, is_looped: bool) -> dict[str, Any]:
+    """Where arguments and results of `runner.program` lie, as `jax.jit` takes it."""
+    if over is None:
+        return {}
+    whole, state = _placement(over), state_on(over)
+    arguments = (state, feed_on(over), whole, whole) + (whole,) * is_looped
+    return {"in_shardings": arguments, "out_shardings": (state, whole)}
+
+
+def placed(tree: Any, placement: Any) -> Any:
+    """The tree where it should lie; None: where it is."""
+    return tree if placement is None else jax.device_put(tree, placement)
+
+
+def whole_on(over: Over) -> Any:
+    """The placement of what lies whole on every device."""
+    return None if over is None else _placement(over)
+
+
+def state_on(over: Over) -> Any:
+    """The placement of a state."""
+    if over is None:
+        return None
+    whole, rows = _placement(over), _placement(over, AXIS)
+    return TrainState(whole, whole, whole, whole, buffer=rows, ema=whole)
+
+
+def feed_on(over: Over) -> Any:
+    """The placement of a feed."""
+    if over is None:
+        return None
+    whole, rows = _placement(over), _placement(over, None, AXIS)
+    return Feed(whole, px_index=rows, label_index=rows, fresh=whole, fresh_row=rows)
+
+
+def _placement(over: Mesh, *axes: str | None) -> Any:
+    return NamedSharding(over, PartitionSpec(*axes))
+
+
+def network_on(over: Over, network: WideResNet) -> WideResNet:
+    """The network, the gradients of whose kernels are summed over the devices in float32."""
+    if over is None or over.size == 1 or network.dtype == jnp.float32:
+        return network
+    return network.clone(convolution=convolution(over))
+
+
+def convolution(over: Mesh) -> Callable[..., jax.Array]:
+    """`jax.lax.conv_general_dilated`, its kernel's gradient summed over the devices in float32.
+
+    XLA would sum it in the convolution's type. Where no such gradient is asked for, as in a chain,
+    there is none.
+    """
+
+    def convolve(x: jax.Array, kernel: jax.Array, *args: Any, **how: Any) -> jax.Array:
+        x_like, kernel_like = (jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (x, kernel))
+
+        def run(x: jax.Array, kernel: jax.Array) -> jax.Array:
+            return jax.lax.conv_general_dilated(x, kernel, *args, **how)
+
+        def forward(x: Any, kernel: Any) -> tuple[jax.Array, Any]:
+            kept = x.value if kernel.perturbed else None
+            return run(x.value, kernel.value), (kept, kernel.value)
+
+        def of_part(x: jax.Array, g: jax.Array) -> jax.Array:
+            (own,) = jax.linear_transpose(lambda kernel: run(x, kernel), kernel_like)(g)
+            return jax.lax.psum(own.astype(jnp.float32), AXIS)
+
+        def backward(kept: Any, g: jax.Array) -> tuple[Any, Any]:
+            x, kernel = kept
+            (of_x,) = jax.linear_transpose(lambda x: run(x, kernel), x_like)(g)
+            return of_x, None if x is None else total(x, g).astype(kernel.dtype)
+
+        rows, whole = PartitionSpec(AXIS), PartitionSpec()
+        specs: Any = {"in_specs": (rows, rows), "out_specs": whole}
+        total = jax.shard_map(of_part, mesh=over, check_vma=False, **specs)
+        summed = jax.custom_vjp(run)
+        summed.defvjp(forward, backward, symbolic_zeros=True)
+        return summed(x, kernel)
+
+    return convolve
+
+
+def shared(recipe: Recipe, devices: int) -> Recipe:
+    """The recipe with its rows shared out over so many devices; its results are the same.
+
+    Raises:
+      UserError: where that cannot be, with the field and a value that can.
+    """
+    for field, found in (
+        ("buffer.num_shards", recipe.constants.num_shards),
+        ("train.batch_size_px", recipe.batch_size_px),
+        ("train.batch_size_label", recipe.batch_size_label),
+    ):
+        if found % devices:
+            raise UserError(
+                f"config.{field} must be a multiple of the {devices} devices, found {found}: give "
+                f"--config.{field}={found + -found % devices}, or let the run see "
+                f"{_most(recipe, devices)} of them (CUDA_VISIBLE_DEVICES)"
+            )
+    if devices > 1 and recipe.constants.micro_batches > 1:
+        parts = recipe.constants.micro_batches
+        raise UserError(
+            f"config.train.micro_batches must be 1 on {devices} devices, found {parts}: each has "
+            f"its part of a batch already; --config.model.norm_groups={parts} normalises likewise"
+        )
+    shares = recipe.constants.shares._replace(parts=devices)
+    return recipe._replace(constants=recipe.constants._replace(shares=shares))
+
+
+def _most(recipe: Recipe, devices: int) -> int:
+    """The most devices, fewer than these, that can share the recipe's rows."""
+    sizes = recipe.constants.num_shards, recipe.batch_size_px, recipe.batch_size_label
+    return next(n for n in range(devices - 1, 0, -1) if not any(size % n for size in sizes))

@@ -1,0 +1,233 @@
+"""Devices that share a run: the same draws and, to rounding, the same results on any number."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from sadajem_jax.console.errors import UserError
+from sadajem_jax.training import memory, recipes, sharding
+from tests import models, places
+
+# In a process of its own, since JAX counts its devices once. Compiled in haste: it runs two steps.
+ON_EIGHT = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+ON_DEVICES = """
+import pathlib
+import re
+import sys
+
+import jax
+import numpy as np
+
+from sadajem_jax import step_inputs
+from sadajem_jax.data import loading
+from sadajem_jax.training import experiment, recipes, sharding
+from sadajem_jax.training.runner import Runner
+from sadajem_jax.workdir.checkpoint import Checkpoints
+from tests import models
+
+assert jax.local_device_count() == 8
+RECIPE = recipes.of(models.settings())._replace(network=models.TwoLayers())
+IMAGES = loading.load(RECIPE.spec, "train")
+
+
+class Run:
+    def __init__(self, devices, recipe=RECIPE, **constants):
+        recipe = sharding.shared(recipe, devices)
+        recipe = recipe._replace(constants=recipe.constants._replace(**constants))
+        self.made = experiment.build(recipe, IMAGES, over=sharding.local(recipe))
+        self.constants, self.runner = recipe.constants, Runner(self.made)
+
+    def steps(self, state, step, until):
+        losses = []
+        while step < until:
+            block = self.runner.run(state, step, until)
+            state, step = block.state, step + len(block.metrics["loss"])
+            losses.append(block.metrics["loss"])
+        parts = self.constants.shares.parts
+        assert len(state.buffer.devices()) == len(state.step.devices()) == parts
+        return state, np.concatenate(losses)
+
+    def drawn(self):
+        feed, _ = self.runner._feed_of(0)
+        state = sharding.placed(self.made.initial_state(), sharding.state_on(self.made.over))
+        draw = jax.jit(lambda *given: step_inputs.assemble(*given, self.constants))
+        batch, slots = draw(state, feed, self.made.data, self.made.key)
+        return host(batch._replace(noise_keys=jax.random.key_data(batch.noise_keys))), host(slots)
+
+    def messages(self):
+        state, feed = self.made.initial_state(), self.runner._feed_of(0)[0]
+        state = sharding.placed(state, sharding.state_on(self.made.over))
+        program = self.runner._program.lower(state, feed, self.made.data, self.made.key)
+        kinds = "all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter"
+        return re.findall(rf"= (.*?) ({kinds})(?:-start)?\\(", program.compile().as_text())
+
+
+def host(tree):
+    return jax.tree.map(np.array, tree)
+
+
+def close(one, other, scale=1e-4):
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(other), strict=True
+    ):
+        name = jax.tree_util.keystr(path)
+        np.testing.assert_allclose(a, b, rtol=scale, atol=scale, err_msg=name)
+"""
+
+SAME = (
+    ON_DEVICES
+    + """
+folder = pathlib.Path(sys.argv[1])
+one, two, four, eight = runs = [Run(devices) for devices in (1, 2, 4, 8)]
+for run in runs:
+    jax.tree.map(np.testing.assert_array_equal, run.drawn(), one.drawn())
+ends = [host(run.steps(run.made.initial_state(), 0, 2)) for run in runs]
+for end in ends[1:]:
+    close(end, ends[0])
+
+# Written on eight, read on two and on one.
+checkpoints = Checkpoints(folder)
+state = eight.steps(eight.made.initial_state(), 0, 2)[0]
+checkpoints.save(2, state)
+expected = host(eight.steps(state, 2, 3))
+for run in (two, one):
+    found = checkpoints.restore(2, jax.eval_shape(run.made.initial_state))
+    jax.tree.map(np.testing.assert_array_equal, found, ends[3][0])
+    close(host(run.steps(found, 2, 3)), expected)
+checkpoints.close()
+"""
+)
+
+TOGETHER = (
+    ON_DEVICES
+    + """
+recipe = recipes.of(models.settings(model__norm_groups=8))._replace(network=models.TwoLayers())
+one, eight = (Run(devices, recipe, unroll=False) for devices in (1, 8))
+ends = [host(run.steps(run.made.initial_state(), 0, 1)) for run in (one, eight)]
+close(ends[1], ends[0])
+messages = eight.messages()
+for shape, kind in messages:  # the slots' random bits may be gathered, they are drawn anywhere
+    assert kind == "all-reduce" or shape.startswith("u32"), (shape, kind)
+assert "bf16" not in str(messages) and len(messages) < 8, messages  # one norm group: 18
+"""
+)
+
+
+KERNELS = """
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sadajem_jax.training import sharding
+from sadajem_jax.wide_resnet import WideResNet
+
+over = sharding.Mesh(np.array(jax.devices()), (sharding.AXIS,))
+assert sharding.network_on(over, WideResNet(10, 1, 10)).convolution is None
+network = sharding.network_on(over, WideResNet(10, 1, 10, dtype=jnp.bfloat16))
+x = jax.random.normal(jax.random.key(0), (64, 8, 8, 3), jnp.bfloat16)
+kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 4), jnp.bfloat16)
+
+
+def loss(x, kernel, convolve=network.convolution):
+    how = {"padding": "SAME", "dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+    return jnp.mean(jnp.square(convolve(x, kernel, (2, 2), **how).astype(jnp.float32)))
+
+
+def of_kernel(x, kernel, **how):
+    return jax.grad(lambda kernel: loss(x, kernel, **how))(kernel)
+
+
+x = jax.device_put(x, sharding.NamedSharding(over, sharding.PartitionSpec(sharding.AXIS)))
+found = jax.jit(jax.value_and_grad(loss, (0, 1)))(x, kernel)
+plain = jax.lax.conv_general_dilated
+expected = jax.jit(jax.value_and_grad(lambda *given: loss(*given, plain), (0, 1)))(x, kernel)
+for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+    np.testing.assert_allclose(np.float32(a), np.float32(b), rtol=0.01, atol=1e-6)
+assert "psum" in str(jax.make_jaxpr(of_kernel)(x, kernel))
+assert "psum" not in str(jax.make_jaxpr(jax.grad(loss))(x, kernel))
+program = jax.jit(of_kernel).lower(x, kernel).as_text()
+after = program[program.index("all_reduce"):]
+assert after.split("}) : ")[1].startswith("(tensor<3x3x3x4xf32>)"), program
+"""
+
+
+def on_eight_devices(script: str, *args: str) -> str:
+    """Runs a script in a process that has eight CPU devices; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, *args],
+        cwd=places.ROOT,
+        env={**os.environ, "XLA_FLAGS": ON_EIGHT, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_any_number_of_devices_gives_the_same_run(tmp_path: pathlib.Path) -> None:
+    """On 1, 2, 4 and 8: equal draws; after two steps losses and states are equal to rounding.
+
+    A checkpoint written on 8 is restored to the bit on 2 and on 1, which go on as 8 do.
+    """
+    on_eight_devices(SAME, str(tmp_path))
+
+
+def test_norm_groups_of_their_own_need_no_message() -> None:
+    """In the form for accelerators 8 devices with 8 norm groups agree with one.
+
+    They send no image, and only sums: of the gradients, and of losses, metrics and moments.
+    """
+    on_eight_devices(TOGETHER)
+
+
+def test_gradients_of_kernels_are_summed_in_float32() -> None:
+    """A convolution in bfloat16 over 8 devices: XLA's own values and gradients, up to bfloat16.
+
+    Its kernel's gradient is summed in float32; a chain, which asks for none, sends nothing.
+    """
+    on_eight_devices(KERNELS)
+
+
+def recipe(**fields: Any) -> recipes.Recipe:
+    """The tiny one of the digits."""
+    return recipes.of(models.settings(**fields))
+
+
+@pytest.mark.parametrize(
+    "fields, devices, words",
+    [
+        ({}, 3, ["config.buffer.num_shards", "3 devices, found 8", "num_shards=9", "see 2 of"]),
+        ({}, 16, ["config.buffer.num_shards", "16 devices, found 8", "=16", "see 8 of"]),
+        ({"train__batch_size_label": 12}, 8, ["batch_size_label", "found 12", "=16", "see 4 of"]),
+        ({"train__micro_batches": 2}, 2, ["micro_batches must be 1 on 2", "norm_groups=2"]),
+    ],
+)
+def test_what_devices_cannot_share_is_refused(
+    fields: dict[str, Any], devices: int, words: list[str]
+) -> None:
+    """One line names the field, what to give, and how many devices could."""
+    with pytest.raises(UserError) as refused:
+        sharding.shared(recipe(**fields), devices)
+    assert all(word in str(refused.value) for word in words), refused.value
+    assert "\n" not in str(refused.value)
+
+
+def test_one_device_is_placed_nowhere() -> None:
+    """Where there is one device, the recipe is as it was and the program has no placements."""
+    made = recipe(train__micro_batches=2)
+    assert sharding.shared(made, 1) == made
+    assert sharding.local(made) is None
+    assert sharding.of_program(None, is_looped=True) == {}
+
+
+def test_each_device_keeps_its_part() -> None:
+    """Of the buffer and of what a pass keeps, the estimate counts a device's part."""
+    one, eight = (memory.estimate(sharding.shared(recipe(), devices)) for devices in (1, 8))
+    assert eight.passes == one.passes // 8 and eight.fixed < one.fixed
