@@ -70,11 +70,11 @@ def fold_statistics(batch_stats: Any, moments: jax.Array) -> Any:
     leaves, structure = jax.tree.flatten(batch_stats)
     if not leaves:
         return batch_stats
-    old = in_a_row(batch_stats)
-    age = jnp.arange(len(moments))[::-1].astype(old.dtype)
+    dtype = leaves[0].dtype
+    age = jnp.arange(len(moments))[::-1].astype(dtype)
     weights = (1 - STATISTICS_MOMENTUM) * STATISTICS_MOMENTUM**age
     kept = STATISTICS_MOMENTUM ** len(moments)
-    added = jnp.dot(weights, moments.astype(old.dtype), precision="highest")
+    added = jnp.dot(weights, moments.astype(dtype), precision="highest")
     ends = np.cumsum([len(leaf) for leaf in leaves])[:-1]
     new = [kept * leaf + part for leaf, part in zip(leaves, jnp.split(added, ends), strict=True)]
     return jax.tree.unflatten(structure, new)

@@ -54,8 +54,8 @@ def of_pass(
       model: as of `batch_norm.forward`.
       variables: what `model.apply` takes.
       images: [B, H, W, channels] each.
-      together: one forward for all, a third of the kernels on a GPU; on the CPU, where a launch
-        costs nothing, forwards one after another are faster. They agree to rounding.
+      together: one forward for all, a third of the convolutions to call on a GPU; on the CPU, where
+        a launch costs nothing, forwards one after another are faster. They agree to rounding.
       shares: of each batch's rows.
 
     Returns:
