@@ -18,7 +18,9 @@ from sadajem_jax.console.listening import Farewell
 from sadajem_jax.training import determinism, recipes
 from sadajem_jax.workdir import settings as run_settings
 
-SAMPLE_FLAGS = {"source": "", "n": "", "out": "", "label": ""}
+SAMPLE_FLAGS = dict.fromkeys(
+    ("source", "n", "out", "label", "seed", "num_steps", "refine_from"), ""
+)
 PLAN_FLAGS = {"for": "", "device": "", "devices": ""}
 FLAGS = {"config": "", "workdir": "", "mode": "train", **PLAN_FLAGS, **SAMPLE_FLAGS}
 PLANS = ("train", "eval")
@@ -136,7 +138,7 @@ def sample_mode(flags: Flags) -> int:
 
     options = sample.read_options(flags.plain)
     round_as_written(config_files.of_settings(run_settings.read(workdir)))
-    sample.export(load.load(workdir, checkpoint, data_dir=data_dir), options)
+    sample.run(load.load(workdir, checkpoint, data_dir=data_dir), options)
     return 0
 
 

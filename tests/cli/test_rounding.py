@@ -19,7 +19,7 @@ from tests import models, runs
 HANDED_TO = {
     "train": (train, "train"),
     "eval": (evaluate, "evaluate"),
-    "sample": (sample, "export"),
+    "sample": (sample, "run"),
 }
 
 
