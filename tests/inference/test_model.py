@@ -370,7 +370,7 @@ def by_hand(model: Model, num_steps: int) -> jax.Array:
 
     return sgld.sample(
         row_keys(noise_key, 8),
-        starts.fresh(row_keys(start_key, 8), 8),
+        starts.fresh(row_keys(start_key, 8)),
         log_density,
         model.generator.kernel,
         num_steps=num_steps,
