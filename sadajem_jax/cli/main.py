@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,7 +13,7 @@ from sadajem_jax.cli import flags as command_line
 from sadajem_jax.cli import help as help_page
 from sadajem_jax.cli import rules
 from sadajem_jax.cli.flags import Flags, nearest
-from sadajem_jax.console import command
+from sadajem_jax.console import command, launch, processes
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.listening import Farewell
 from sadajem_jax.training import determinism, recipes
@@ -20,7 +21,16 @@ from sadajem_jax.workdir import settings as run_settings
 
 SAMPLE_FLAGS = {"source": "", "n": "", "out": "", "label": ""}
 PLAN_FLAGS = {"for": "", "device": "", "devices": ""}
-FLAGS = {"config": "", "workdir": "", "mode": "train", **PLAN_FLAGS, **SAMPLE_FLAGS}
+LAUNCH_FLAGS = dict.fromkeys(launch.FLAGS, "")
+FLAGS = {
+    "config": "",
+    "workdir": "",
+    "mode": "train",
+    **PLAN_FLAGS,
+    **SAMPLE_FLAGS,
+    **LAUNCH_FLAGS,
+}
+OWNERS = ((("sample",), SAMPLE_FLAGS), (("plan",), PLAN_FLAGS), (("train", "eval"), LAUNCH_FLAGS))
 PLANS = ("train", "eval")
 
 
@@ -43,10 +53,10 @@ def dispatch(argv: Sequence[str]) -> int:
     if mode not in MODES:
         hint = nearest(mode, MODES)
         raise UserError(f"--mode must be one of {', '.join(MODES)}, found {mode!r}{hint}")
-    for owner, names in (("sample", SAMPLE_FLAGS), ("plan", PLAN_FLAGS)):
-        stray = [name for name in names if flags.plain[name] and mode != owner]
+    for owners, names in OWNERS:
+        stray = [name for name in names if flags.plain[name] and mode not in owners]
         if stray:
-            raise UserError(f"--{stray[0]} belongs to --mode={owner}, found --mode={mode}")
+            raise UserError(f"--{stray[0]} belongs to --mode={owners[0]}, found --mode={mode}")
     return MODES[mode](flags)
 
 
@@ -56,12 +66,14 @@ def dispatch(argv: Sequence[str]) -> int:
 def train_mode(flags: Flags) -> int:
     """--mode=train: trains, or goes on, then evaluates."""
     config, workdir = read_config(flags), workdir_of(flags)
-    print(f"workdir: {workdir}", flush=True)
+    described = launch.described(flags.plain, os.environ)
     if config.deterministic:
-        determinism.apply(workdir)
-    from sadajem_jax.training import train
+        determinism.apply(workdir, described.number if described else 0)
+    with processes.joined(described):
+        print(f"workdir: {workdir}", flush=True)
+        from sadajem_jax.training import train
 
-    return train.train(recipes.of(config), workdir)
+        return train.train(recipes.of(config), workdir)
 
 
 def plan_mode(flags: Flags) -> int:
@@ -142,7 +154,8 @@ def eval_mode(flags: Flags) -> int:
     """--mode=eval: evaluates what a run's folder holds."""
     workdir = run_folder(flags)
     config = run_config(workdir, flags.overrides)
-    with Farewell("stopped; the same command goes on"):
+    described = launch.described(flags.plain, os.environ)
+    with Farewell("stopped; the same command goes on"), processes.joined(described):
         from sadajem_jax.evaluation import evaluate
 
         return evaluate.evaluate(config, workdir)
