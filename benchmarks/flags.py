@@ -3,12 +3,15 @@
 import argparse
 from collections.abc import Sequence
 
+from sadajem_jax.console import xla_flags
+
 
 def parse(description: str, argv: Sequence[str] | None = None) -> tuple[dict, int]:
     """The settings of a step (keyword arguments of every `build`) and the number of rounds."""
     parser = step_parser(description)
     parser.add_argument("--rounds", type=int, default=5, help="timed repetitions")
     settings = vars(parser.parse_args(argv))
+    xla_flags.round_as_written(settings["dtype"])
     return settings, settings.pop("rounds")
 
 

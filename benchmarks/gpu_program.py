@@ -24,20 +24,25 @@ from sadajem_jax.training.flops import step_tflop
 from sadajem_jax.training.recipes import Recipe
 
 
-def recipe_of(settings: dict, norm_groups: int = 1) -> Recipe:
-    """The CIFAR-10 config's recipe with the settings of a step."""
+def recipe_of(settings: dict, norm_groups: int = 1, devices: int = 1) -> Recipe:
+    """The CIFAR-10 config's recipe with the settings of a step.
+
+    Above the config's strata each device has one of its own, in a buffer rounded up to equal ones.
+    """
     fields, size = dict(settings), settings["image_size"]
     del fields["image_size"]
     config = config_files.load("configs/cifar10.py")
     config_files.override(config, jax_step.fields(**fields))
     config.model.norm_groups = norm_groups
+    shards = max(config.buffer.num_shards, devices)
+    config.buffer.num_shards, config.buffer.size = shards, -(-config.buffer.size // shards) * shards
     recipe = recipes.of(config)
     return recipe._replace(spec=recipe.spec._replace(image_size=size))
 
 
 def measure(settings: dict, target: str, devices: int, norm_groups: int, hlo: str) -> dict:
     """Compiles the step and counts; `settings` are those of `flags.step_parser`."""
-    card, recipe = targets.load(target), recipe_of(settings, norm_groups)
+    card, recipe = targets.load(target), recipe_of(settings, norm_groups, devices)
     start = time.perf_counter()
     compiled = absent.compiled(recipe, card, devices)
     seconds = time.perf_counter() - start

@@ -104,6 +104,7 @@ class Stepper:
     def __init__(self, run: Experiment) -> None:
         self.run, self.number, self.state = run, 0, run.initial_state()
         self.feed, self.end = run.feeder.feed(0)
+        self.metrics: Any = None
         is_looped = not backend.unrolls()
         # The length of a block is traced, as in training: XLA would unwrap a loop known to be one.
         self.length = (jnp.ones((), jnp.int32),) if is_looped else ()
@@ -118,9 +119,21 @@ class Stepper:
 
     def __call__(self) -> Any:
         """One step; returns its metrics when the new state is there."""
+        self.block(1)
+        return self.metrics
+
+    def block(self, most: int) -> int:
+        """At most so many steps, in one dispatch where they are looped; no further than the feed.
+
+        Returns:
+          how many were run, when the new state is there.
+        """
         if self.number == self.end:
             self.feed, self.end = self.run.feeder.feed(self.number)
-        self.state, metrics = self.program(*self.inputs())
-        self.number += 1
-        jax.block_until_ready((self.state, metrics))
-        return metrics
+        count = min(most, self.end - self.number)
+        self.length = (jnp.asarray(count, jnp.int32),) if self.length else ()
+        for _ in range(1 if self.length else count):
+            self.state, self.metrics = self.program(*self.inputs())
+        self.number += count
+        jax.block_until_ready((self.state, self.metrics))
+        return count

@@ -2,11 +2,12 @@
 
     python -m benchmarks.peers --depth 10 --width 1 --batch_size_px 32 --batch_size_label 64
 
-Both frameworks use every core (or the one GPU) and take turns, one step each a round. Fields: the
-settings; `ours_seconds`, `eager_seconds`, `channels_last_seconds` (medians) with their `_min`,
-`_q1`, `_q3`, `_max`; `ratio_eager` and `ratio_channels_last`, their median over ours (above 1, ours
-is faster), and the same of the minima as `_of_min`; `load_average` of the minute before; threads,
-versions, device, date. PyTorch is an optional extra: without it, exit code 2.
+Both frameworks use every core (or the one GPU) and take turns, one step each a round. `--forms` are
+PyTorch's: eager, as released; channels_last; compiled, which is channels_last and torch.compile.
+Fields: the settings; `ours_seconds` and each form's (`eager_seconds`; medians) with their `_min`,
+`_q1`, `_q3`, `_max`; `ratio_eager` and so on, their median over ours (above 1, ours is faster), and
+the same of the minima as `_of_min`; `load_average` of the minute before; threads, versions, device,
+date. PyTorch is an optional extra: without it, exit code 2.
 
 Run it on an idle machine. PyTorch's threads wait for each other after every operation, so a busy
 core slows it several times more than it slows ours: with a load the ratios flatter us.
@@ -32,8 +33,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def torch_steps(settings: dict) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
-    """PyTorch's two forms of the step on jax's kind of device, and PyTorch's settings.
+FORMS: dict[str, dict[str, Any]] = {
+    "eager": {},
+    "channels_last": {"channels_last": True},
+    "compiled": {"channels_last": True, "compiled": True},
+}
+
+
+def torch_steps(
+    settings: dict, forms: Sequence[str]
+) -> tuple[dict[str, Callable[[], Any]], dict[str, Any]]:
+    """PyTorch's forms of the step on jax's kind of device, and PyTorch's settings.
 
     Raises:
       ModuleNotFoundError: torch is not installed.
@@ -49,18 +59,14 @@ def torch_steps(settings: dict) -> tuple[dict[str, Callable[[], Any]], dict[str,
             f"jax runs on {jax.default_backend()}, but this PyTorch sees no CUDA device"
         )
     torch.set_num_threads(cores())
-    forms = {"eager": False, "channels_last": True}
-    steps = {
-        name: torch_step.build(**settings, channels_last=layout, device=device)
-        for name, layout in forms.items()
-    }
+    steps = {form: torch_step.build(**settings, **FORMS[form], device=device) for form in forms}
     return steps, {"torch_version": torch.__version__, "threads": torch.get_num_threads()}
 
 
-def compare(settings: dict, rounds: int) -> dict:
-    """Times the three steps; `settings` are the keyword arguments of every `build`."""
+def compare(settings: dict, rounds: int, forms: Sequence[str]) -> dict:
+    """Times our step and theirs; `settings` are the keyword arguments of every `build`."""
     load = os.getloadavg()[0]
-    peers, about = torch_steps(settings)
+    peers, about = torch_steps(settings, forms)
     if load > 0.25 * cores():
         print(f"warning: load average {load:.1f}: the ratios will flatter us", file=sys.stderr)
     ours, _, _ = jax_step.build(**settings)
@@ -77,9 +83,13 @@ def compare(settings: dict, rounds: int) -> dict:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the one line; returns the exit code."""
-    settings, rounds = flags.parse(__doc__.splitlines()[0], argv)
+    parser = flags.step_parser(__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5, help="timed repetitions")
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=["eager", "channels_last"])
+    settings = vars(parser.parse_args(argv))
+    rounds, forms = settings.pop("rounds"), settings.pop("forms")
     try:
-        result = compare(settings, rounds)
+        result = compare(settings, rounds, forms)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise

@@ -23,12 +23,14 @@ from sadajem_jax.wide_resnet import WideResNet
 def peak_bytes(memory_analysis: Any | None) -> int | None:
     """Peak device memory so far, in bytes, or where the device does not tell, the step's own need.
 
-    That need is the compiled program's arguments, outputs and temporaries, donated arguments
-    counted once. None where neither is known.
+    That need is that of the compiled program. None where neither is known.
     """
     stats = jax.devices()[0].memory_stats() or {}
-    if "peak_bytes_in_use" in stats:
-        return stats["peak_bytes_in_use"]
+    return stats.get("peak_bytes_in_use") or peak_bytes_of_program(memory_analysis)
+
+
+def peak_bytes_of_program(memory_analysis: Any | None) -> int | None:
+    """Arguments, outputs and temporaries of a compiled program, donated arguments counted once."""
     if memory_analysis is None:
         return None
     sizes = ("temp_size_in_bytes", "argument_size_in_bytes", "output_size_in_bytes")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,17 +31,22 @@ class Starts(NamedTuple):
     """An initialisation of chains; each row is a function of its own key, and of its class.
 
     Attributes:
-      fresh: keys [M], count <= M -> [M, H, W, channels], of which the first `count` are asked for:
-        rows of classes drawn uniformly, each by its key.
+      drawn: keys [M] -> (keys [M] for `of_classes`, classes [M] int): what fresh rows are made of,
+        classes drawn uniformly, each by its key. Small, and may be drawn on another device.
       fill: keys [N] -> [N, H, W, channels], a whole buffer: the classes take turns, so that each
         has the same number of rows.
       of_classes: keys [M], classes [M] -> [M, H, W, channels]; a row without a class (negative)
         need not be made and may stay zero.
     """
 
-    fresh: Callable[[jax.Array, int], jax.Array]
+    drawn: Callable[[jax.Array], tuple[jax.Array, jax.Array]]
     fill: Callable[[jax.Array], jax.Array]
     of_classes: Callable[[jax.Array, np.ndarray], jax.Array]
+
+    def fresh(self, keys: jax.Array) -> jax.Array:
+        """Rows of classes drawn uniformly: keys [M] -> [M, H, W, channels]."""
+        make, classes = self.drawn(keys)
+        return self.of_classes(make, np.asarray(classes))
 
 
 def informative(images: jax.Array, labels: np.ndarray, num_classes: int) -> Starts:
@@ -57,14 +62,11 @@ def informative(images: jax.Array, labels: np.ndarray, num_classes: int) -> Star
     """
     data = by_class(images, labels, num_classes)
 
-    def fresh(keys: jax.Array, count: int) -> jax.Array:
-        make, classes = _drawn_classes(keys, num_classes=num_classes)
-        return class_gaussian(make, np.asarray(classes)[:count], data, len(keys))
-
     def fill(keys: jax.Array) -> jax.Array:
-        return class_gaussian(keys, np.arange(len(keys)) % num_classes, data, len(keys), FILL_CHUNK)
+        return class_gaussian(keys, np.arange(len(keys)) % num_classes, data, FILL_CHUNK)
 
-    return Starts(fresh, fill, lambda keys, classes: class_gaussian(keys, classes, data, len(keys)))
+    drawn = partial(_drawn_classes, num_classes=num_classes)
+    return Starts(drawn, fill, lambda keys, classes: class_gaussian(keys, classes, data))
 
 
 @partial(jax.jit, static_argnames="num_classes")
@@ -80,7 +82,7 @@ def uniform_starts(shape: tuple[int, ...]) -> Starts:
     def draw(keys: jax.Array, *_: object) -> jax.Array:
         return uniform(keys, shape)
 
-    return Starts(draw, draw, draw)
+    return Starts(lambda keys: (keys, jnp.zeros(len(keys), jnp.int32)), draw, draw)
 
 
 def uniform(keys: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -120,38 +122,36 @@ def by_class(images: jax.Array, labels: np.ndarray, num_classes: int) -> ClassIm
 
 
 def class_gaussian(
-    keys: jax.Array, classes: np.ndarray, data: ClassImages, size: int, chunk: int = CHUNK
+    keys: jax.Array, classes: np.ndarray, data: ClassImages, chunk: int = CHUNK
 ) -> jax.Array:
     """Rows of the informative initialisation.
 
     Args:
       keys: [M] one key a row.
-      classes: [M] int, the class of each row; the row of a negative one stays zero.
+      classes: [M] int, on the host: the class of each row; the row of a negative one stays zero.
       data: the training images.
-      size: rows of the result, at least M; the rest stays zero, so that its shape need not change.
       chunk: rows of a class made together.
 
     Returns:
-      [size, H, W, channels] float32 in [-1, 1].
+      [M, H, W, channels] float32 in [-1, 1], not waited for.
     """
-    out = jnp.zeros((size, *data.images.shape[1:]), jnp.float32)
+    out = jnp.zeros((len(keys), *data.images.shape[1:]), jnp.float32)
     for c in np.unique(classes[classes >= 0]):
-        members = np.flatnonzero(classes == c)
+        members = np.flatnonzero(classes == c).astype(np.int32)
         for start in range(0, len(members), chunk):
             part = members[start : start + chunk]
-            places = np.full(chunk, size)
+            places = np.full(chunk, len(keys), np.int32)
             places[: len(part)] = part
-            picked = keys[np.resize(part, chunk)]
-            out = _fill(out, picked, jnp.asarray(places), data, jnp.asarray(c))
+            out = _fill(out, keys, np.resize(part, chunk), places, data, np.int32(c))
     return out
 
 
 @partial(jax.jit, donate_argnums=0)
 def _fill(
-    out: jax.Array, keys: jax.Array, places: jax.Array, data: ClassImages, c: jax.Array
+    out: jax.Array, keys: jax.Array, part: Any, places: Any, data: ClassImages, c: Any
 ) -> jax.Array:
-    """Writes one chunk of class c to `places` [R] of out; places past its end are dropped."""
-    rows = gaussian_rows(keys, data.images[data.rows[c]], data.counts[c])
+    """Writes rows of class c, by the keys of `part` [R], to `places` [R]; past the end: dropped."""
+    rows = gaussian_rows(keys[part], data.images[data.rows[c]], data.counts[c])
     return out.at[places].set(rows, mode="drop")
 
 

@@ -102,7 +102,7 @@ def test_step_time_prints_one_consistent_json_line(monkeypatch, capsys):
 def test_peers_without_torch_is_one_clear_line_and_exit_2(monkeypatch, capsys):
     """Nothing on stdout, one line on stderr that says what to install."""
 
-    def missing(settings):
+    def missing(settings, forms):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
     monkeypatch.setattr(peers, "torch_steps", missing)

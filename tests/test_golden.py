@@ -21,7 +21,7 @@ from sadajem_jax.train_state import TrainState
 from sadajem_jax.wide_resnet import WideResNet
 from tests import places
 
-pytestmark = pytest.mark.versions
+pytestmark = [pytest.mark.versions, pytest.mark.gpu]
 
 RTOL = 1e-6
 

@@ -83,7 +83,7 @@ def test_classes_of_unequal_sizes_each_keep_their_moments() -> None:
     """A row of class c has the moments of class c, beside rows of larger and smaller classes."""
     images, labels, grouped = unequal()
     classes = np.arange(900) % 3
-    rows = np.asarray(informative_init.class_gaussian(keys(900), classes, grouped, 900))
+    rows = np.asarray(informative_init.class_gaussian(keys(900), classes, grouped))
     for c in range(3):
         assert_moments(rows[classes == c], np.asarray(images)[labels == c])
 
@@ -116,25 +116,26 @@ def test_a_class_without_images_is_refused() -> None:
 
 
 def test_a_row_is_a_function_of_its_key_and_class_alone() -> None:
-    """The same rows come out in any order, any company and any size; those past M are zero."""
+    """The same rows come out in any order and any company; those without a class are zero."""
     _, _, grouped = unequal()
     count = 40  # more than a chunk of a class
     classes = np.random.default_rng(3).integers(0, 3, count)
     all_keys = keys(count, seed=4)
-    whole = np.asarray(informative_init.class_gaussian(all_keys, classes, grouped, count))
+    whole = np.asarray(informative_init.class_gaussian(all_keys, classes, grouped))
     assert len(np.unique(whole.reshape(count, -1), axis=0)) == count
     for rows in (np.random.default_rng(5).permutation(count), np.array([17])):
-        found = informative_init.class_gaussian(all_keys[rows], classes[rows], grouped, 64)
-        assert found.shape == (64, *SHAPE)
+        padded = np.resize(rows, 64)
+        some = np.where(np.arange(64) < len(rows), classes[padded], -1)
+        found = informative_init.class_gaussian(all_keys[padded], some, grouped)
         np.testing.assert_allclose(found[: len(rows)], whole[rows], rtol=0, atol=1e-6)
         np.testing.assert_array_equal(found[len(rows) :], 0)
 
 
 def test_no_rows_are_due_and_none_are_made() -> None:
-    """Without keys the Gaussian gives zeros of the size asked for, the uniform start no rows."""
+    """Without a class the Gaussian leaves zeros; without keys the uniform start has no rows."""
     _, _, grouped = unequal()
     none = np.zeros(0, int)
-    rows = informative_init.class_gaussian(keys(2)[none], none, grouped, 3)
+    rows = informative_init.class_gaussian(keys(3), np.full(3, -1), grouped)
     np.testing.assert_array_equal(rows, np.zeros((3, *SHAPE)))
     assert informative_init.uniform(keys(2)[none], SHAPE).shape == (0, *SHAPE)
 
@@ -169,16 +170,12 @@ def classes_of(rows: Any) -> np.ndarray:
 
 
 def test_fresh_rows_are_of_classes_drawn_uniformly() -> None:
-    """A fresh row's class is uniform, whatever the classes' sizes; rows past the count are not due.
-
-    A row depends on its key alone.
-    """
-    rows = informative().fresh(keys(600), 600)
+    """A fresh row's class is uniform, whatever the classes' sizes; a row depends on its key."""
+    rows = informative().fresh(keys(600))
     share = np.bincount(classes_of(rows), minlength=3)
     assert np.sum((share - 200) ** 2 / 200) < 23  # chi-square of 2, p = 1e-5
-    some = informative().fresh(keys(600)[100:140], 30)
-    assert some.shape == (40, *SHAPE)
-    np.testing.assert_allclose(some[:30], rows[100:130], rtol=0, atol=1e-6)
+    some = informative().fresh(keys(600)[100:140])
+    np.testing.assert_allclose(some, rows[100:140], rtol=0, atol=1e-6)
 
 
 def test_a_filled_buffer_has_the_classes_in_turns() -> None:
@@ -201,7 +198,7 @@ def test_the_uniform_start_has_no_classes() -> None:
     starts = informative_init.uniform_starts(SHAPE)
     expected = informative_init.uniform(keys(4), SHAPE)
     for rows in (
-        starts.fresh(keys(4), 2),
+        starts.fresh(keys(4)),
         starts.fill(keys(4)),
         starts.of_classes(keys(4), np.arange(4)),
     ):

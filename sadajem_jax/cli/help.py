@@ -23,8 +23,10 @@ sadajem-jax: trains, evaluates and samples from sharpness-aware joint energy-bas
 --config.FIELD=VALUE   any field of the config, as --config.sgld.num_steps=5;
            of an existing run eval.* and data.data_dir are free: --config.eval.only=ood;
            parts: {parts}
---source, --n, --label, --out   of --mode=sample: buffer or fresh, how many, which class (a number,
-           a name or each), and the .npz file to write
+--source, --n, --out   of --mode=sample: buffer or fresh images, how many, and where to: an .npz
+           file (a picture comes beside it) or a new folder of PNG files
+--refine_from, --label, --seed, --num_steps   of its chains: an .npz file or folder that they start
+           from, their class (a number, a name or each), seed and length
 
 configs, each explained in its file:
 {configs}

@@ -13,13 +13,15 @@ from sadajem_jax.cli import flags as command_line
 from sadajem_jax.cli import help as help_page
 from sadajem_jax.cli import rules
 from sadajem_jax.cli.flags import Flags, nearest
-from sadajem_jax.console import command, launch, processes
+from sadajem_jax.console import command, launch, processes, xla_flags
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.listening import Farewell
 from sadajem_jax.training import determinism, recipes
 from sadajem_jax.workdir import settings as run_settings
 
-SAMPLE_FLAGS = {"source": "", "n": "", "out": "", "label": ""}
+SAMPLE_FLAGS = dict.fromkeys(
+    ("source", "n", "out", "label", "seed", "num_steps", "refine_from"), ""
+)
 PLAN_FLAGS = {"for": "", "device": "", "devices": ""}
 LAUNCH_FLAGS = dict.fromkeys(launch.FLAGS, "")
 FLAGS = {
@@ -67,6 +69,7 @@ def train_mode(flags: Flags) -> int:
     """--mode=train: trains, or goes on, then evaluates."""
     config, workdir = read_config(flags), workdir_of(flags)
     described = launch.described(flags.plain, os.environ)
+    round_as_written(config)
     if config.deterministic:
         determinism.apply(workdir, described.number if described else 0)
     with processes.joined(described):
@@ -146,7 +149,8 @@ def sample_mode(flags: Flags) -> int:
     from sadajem_jax.inference import load, sample
 
     options = sample.read_options(flags.plain)
-    sample.export(load.load(workdir, checkpoint, data_dir=data_dir), options)
+    round_as_written(config_files.of_settings(run_settings.read(workdir)))
+    sample.run(load.load(workdir, checkpoint, data_dir=data_dir), options)
     return 0
 
 
@@ -155,10 +159,16 @@ def eval_mode(flags: Flags) -> int:
     workdir = run_folder(flags)
     config = run_config(workdir, flags.overrides)
     described = launch.described(flags.plain, os.environ)
+    round_as_written(config)
     with Farewell("stopped; the same command goes on"), processes.joined(described):
         from sadajem_jax.evaluation import evaluate
 
         return evaluate.evaluate(config, workdir)
+
+
+def round_as_written(config: ml_collections.ConfigDict) -> None:
+    """See `xla_flags.round_as_written`; to be called before JAX first meets a device."""
+    xla_flags.round_as_written(config.model.dtype, config.eval.attack_dtype)
 
 
 def run_config(workdir: pathlib.Path, overrides: Mapping[str, str]) -> ml_collections.ConfigDict:

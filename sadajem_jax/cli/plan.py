@@ -27,6 +27,7 @@ def plan(recipe: Recipe) -> None:
     Args:
       recipe: of the run.
     """
+    experiment.require_mirrors(recipe)
     recipe = sharding.shared(recipe, jax.local_device_count())
     steps = say_run(recipe)
     needs, limit = memory.estimate(recipe), memory.device_memory()

@@ -11,6 +11,7 @@ from sadajem_jax.gpu_program import absent, prediction, sharing
 from sadajem_jax.gpu_program.prediction import Prediction
 from sadajem_jax.gpu_program.roofline import Seconds
 from sadajem_jax.gpu_program.targets import Target
+from sadajem_jax.training import experiment
 from sadajem_jax.training.memory import gib
 from sadajem_jax.training.recipes import Recipe
 
@@ -36,6 +37,7 @@ def plan_for(recipe: Recipe, target: Target, devices: int) -> None:
       target: the card.
       devices: that would share the batches.
     """
+    experiment.require_mirrors(recipe)
     absent.shared(recipe, devices)
     steps = plan.say_run(recipe)
     print(f"card: {target.name}; {_how()}", flush=True)

@@ -197,8 +197,9 @@ def reliability_diagram(logits: np.ndarray, labels: np.ndarray, ece: float) -> F
         accuracy, confidence = bins.correct / bins.images, bins.confidence / bins.images
     arrays = {"edges": edges, "images": bins.images, "accuracy": accuracy, "confidence": confidence}
     caption = (
-        f"Reliability diagram (Figure 4) of {len(labels):,} images, bins of 0.05 in the confidence "
-        f"max p(y|x). On the dashed line a model is as often right as it says; ECE {ece:.2%}."
+        f"Reliability diagram (as the paper's Figure 4) of {len(labels):,} images, bins of 0.05 in "
+        f"the confidence max p(y|x). On the dashed line a model is as often right as it says; ECE "
+        f"{ece:.2%}."
     )
     return Figure("reliability", _draw(arrays), ".png", arrays, caption)
 

@@ -13,7 +13,7 @@ import numpy as np
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.evaluation.asked import Asked
 from sadajem_jax.evaluation.parts import Piece
-from sadajem_jax.workdir.figure import Figure
+from sadajem_jax.workdir.figure import COLUMNS, Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -155,8 +155,12 @@ def heading(panel: Axes, text: str) -> None:
     panel.set_title(text, loc="left", fontsize=9)
 
 
+LEAST = 2.2  # inches of a column that can be read alone
+COLOUR_BAR = "<colorbar>"  # matplotlib's label of one: it belongs to the panel on its left
+
+
 def png(figure: Any) -> bytes:
-    """The bytes of a PNG, of a resolution fit for print."""
+    """The bytes of a PNG, of a resolution fit for print; it says where its columns may be cut."""
     for panel in figure.axes:
         if legend := panel.get_legend():
             legend.set_frame_on(False)
@@ -164,5 +168,23 @@ def png(figure: Any) -> bytes:
                 text.set_fontsize(8)
     data = io.BytesIO()
     # No "Software" entry: the same arrays give the same bytes.
-    figure.savefig(data, format="png", dpi=160, metadata={"Software": None})
+    metadata = {"Software": None, COLUMNS: " ".join(f"{at:.4f}" for at in cuts(figure))}
+    figure.savefig(data, format="png", dpi=160, metadata=metadata)
     return data.getvalue()
+
+
+def cuts(figure: Any) -> list[float]:
+    """Where a picture of plots side by side can be cut for a narrow page, in shares of its width.
+
+    Nowhere where its columns are too narrow to stand alone.
+    """
+    figure.draw_without_rendering()  # lays it out
+    boxes = ((panel.get_tightbbox(), panel.get_label()) for panel in figure.axes)
+    spans = sorted((box.x0, box.x1, label) for box, label in boxes if box is not None)
+    found, end = [0.0], spans[0][1]
+    for start, stop, label in spans[1:]:
+        if start > end and label != COLOUR_BAR:
+            found.append((start + end) / 2 / figure.bbox.width)
+        end = max(end, stop)
+    widths = np.diff([*found, 1.0]) * figure.get_size_inches()[0]
+    return found[1:] if widths.min() >= LEAST else []

@@ -16,6 +16,7 @@ from sadajem_jax.evaluation.ood_sets import OODSet
 from sadajem_jax.evaluation.parts import Item, Piece, Size
 from sadajem_jax.evaluation.passes import require_finite
 from sadajem_jax.inference.scoring import KINDS, Outputs
+from sadajem_jax.report.names import data_set
 from sadajem_jax.workdir.figure import Figure
 
 SCORES = {
@@ -90,8 +91,8 @@ def compare(
         aurocs[score] = found["auroc"]
     caption = (
         f"Scores of {len(inside['log_density']):,} in-distribution test images and of "
-        f"{len(outside['log_density']):,} of {label} (log p(x): Tables 4 and 8); the extreme 0.1% "
-        "at either end lie beyond the axes."
+        f"{len(outside['log_density']):,} of {data_set(label)}; the extreme 0.1% at either end lie "
+        "beyond the axes. The paper's Tables 4 and 8 show log p(x) so."
     )
     yield Figure(f"ood_{label}", _draw(label, arrays, aurocs), ".png", arrays, caption)
 
@@ -152,7 +153,7 @@ def _draw(label: str, arrays: dict[str, np.ndarray], aurocs: dict[str, float]) -
         edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
         for values, name, colour in (
             (inside, "test set", curves.BLUE),
-            (outside, label, curves.RED),
+            (outside, data_set(label), curves.RED),
         ):
             share = np.histogram(values, edges)[0] / len(values)
             panel.stairs(share, edges, fill=True, color=colour, alpha=0.45, label=name)

@@ -16,9 +16,8 @@ import numpy as np
 
 from sadajem_jax.data import loading, specs
 from sadajem_jax.data.specs import DataError, DatasetSpec, get_spec
-from sadajem_jax.evaluation import image_files
-from sadajem_jax.evaluation.fitting import fit
-from sadajem_jax.inference import pictures
+from sadajem_jax.inference import image_files, pictures
+from sadajem_jax.inference.fitting import fit
 
 INTERPOLATED = "_interpolated"
 NAMES = (

@@ -7,12 +7,13 @@ training images nearest to them, the closest pairs first: what was memorised wou
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from scipy.special import logsumexp
 
 from sadajem_jax.console.progress import Advance
@@ -25,13 +26,14 @@ from sadajem_jax.inference.chains import NO_LABEL
 from sadajem_jax.inference.model import Model
 from sadajem_jax.inference.scoring import Outputs
 from sadajem_jax.randomness import row_keys, run_key
-from sadajem_jax.workdir.figure import Figure
+from sadajem_jax.workdir.figure import COLUMNS, Figure
 
 SHOWN = 100  # images of the large grids
 PER_CLASS = 10  # images of a class in a row
 FILMED = 25  # chains of the film
 NEIGHBOURS = 8  # training images beside a sample
 PAIRS = 10  # samples of each kind that get them
+APART = 12  # pixels on either side of a block of them
 COMPARED = 1000  # training images that set the scale for densities and distances
 FRAME_SECONDS, LAST_FRAME_SECONDS = 0.15, 1.5
 SHUFFLE = 20_230_618  # always the same images
@@ -268,21 +270,18 @@ def originals(model: Model, fresh: np.ndarray, progress: Advance | None = None) 
     yield "samples/buffer_nearest_distance", float(np.median(distance))
     yield "samples/buffer_nearest_distance_min", float(distance.min())
     closest = drawn[np.argsort(distance[:, 0], kind="stable")[:PAIRS]]
-    queries = np.concatenate([closest, some(drawn, PAIRS), fresh[:PAIRS]])
+    kinds = [closest, some(drawn, PAIRS), fresh[:PAIRS]]
+    queries = np.concatenate(kinds)
     rows, distances = nearest(queries, real, min(NEIGHBOURS, len(real)), progress)
     shown = np.concatenate([queries[:, None], real[rows]], axis=1)
+    blocks = np.split(shown, np.cumsum([len(kind) for kind in kinds])[:-1])
     caption = (
-        f"Left a sample, then the training images nearest to it (L2): the {len(closest)} of all "
-        f"{len(drawn):,} buffer images that come nearest to one, {PAIRS} others of the "
-        f"buffer, {len(fresh[:PAIRS])} new ones."
+        "In each row on the left a sample, then the training images nearest to it (L2): the "
+        f"{len(closest)} of all {len(drawn):,} buffer images that come nearest to one, "
+        f"{len(kinds[1])} others of the buffer, {len(kinds[2])} new ones."
     )
-    yield still(
-        "samples_nearest",
-        shown.reshape(-1, *model.image_shape),
-        shown.shape[1],
-        caption,
-        {"images": queries, "rows": rows, "distances": distances},
-    )
+    arrays = {"images": queries, "rows": rows, "distances": distances}
+    yield side_by_side("samples_nearest", blocks, caption, arrays)
 
 
 def some(images: np.ndarray, count: int) -> np.ndarray:
@@ -297,6 +296,27 @@ def some(images: np.ndarray, count: int) -> np.ndarray:
 def grid(images: np.ndarray, columns: int) -> np.ndarray:
     """Many images [N, H, W, channels] as one, small ones magnified to about 64 pixels."""
     return pictures.grid(images, columns, scale=max(1, 64 // images.shape[1]))
+
+
+def side_by_side(
+    name: str, blocks: Sequence[np.ndarray], caption: str, arrays: dict[str, np.ndarray]
+) -> Figure:
+    """A PNG figure of blocks of rows, each [rows, columns, H, W, channels] uint8."""
+    drawn = [grid(np.concatenate(list(rows)), rows.shape[1]) for rows in blocks if len(rows)]
+    height = max(map(len, drawn))
+    blocks = [_framed(x, height) for x in drawn]
+    whole = np.concatenate(blocks, axis=1)[:, APART:-APART]
+    cuts = (np.cumsum([x.shape[1] for x in blocks])[:-1] - APART) / whole.shape[1]
+    said, data = PngInfo(), io.BytesIO()
+    said.add_text(COLUMNS, " ".join(f"{at:.4f}" for at in cuts))
+    Image.fromarray(whole).save(data, format="PNG", pnginfo=said)
+    return Figure(name, data.getvalue(), ".png", arrays, caption)
+
+
+def _framed(picture: np.ndarray, height: int) -> np.ndarray:
+    """A picture [H, W, 3] with white below and on either side."""
+    around = (0, height - len(picture)), (APART, APART), (0, 0)
+    return np.pad(picture, around, constant_values=pictures.WHITE)
 
 
 def still(

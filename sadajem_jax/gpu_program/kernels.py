@@ -69,7 +69,10 @@ def _of_computation(program: Program, name: str, depth: int, trips: int) -> Iter
             body = instruction.attribute("body") or ""
             times = _trips(instruction) if depth else 1
             yield from _of_computation(program, body, depth + 1, trips * times)
-        elif instruction.opcode in ("call", "conditional"):
+        elif instruction.opcode == "call":  # a run of kernels that is launched as one CUDA graph
+            body = instruction.attribute("to_apply") or ""
+            yield from _of_computation(program, body, depth, trips)
+        elif instruction.opcode == "conditional":
             raise ValueError(f"expected fusions and loops, found a {instruction.opcode}")
         elif instruction.opcode not in NO_KERNEL and not instruction.opcode.endswith("-done"):
             yield _kernel(program, around, instruction, depth, trips)

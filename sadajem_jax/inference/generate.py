@@ -215,7 +215,7 @@ class Generator:
         rows = np.array(self._starts.of_classes(keys, labels))
         free = labels < 0
         if free.any():
-            rows[free] = np.asarray(self._starts.fresh(keys, len(keys)))[free]
+            rows[free] = np.asarray(self._starts.fresh(keys))[free]
         return rows
 
     def chain(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,11 +11,16 @@ import numpy as np
 
 from sadajem_jax import augment
 
+IN_UNIT_INTERVAL = (
+    "these floats all lie in [0, 1], and are read as [-1, 1], where 0 is middle grey; if they come "
+    "from torchvision, or are [0, 1] otherwise, give 2 * x - 1"
+)
+
 
 def as_images(
     x: Any, image_shape: tuple[int, ...], bounds: tuple[float, float] = (-1.0, 1.0)
 ) -> np.ndarray:
-    """Images as NumPy, if they are images of the model.
+    """Images as NumPy, if they are images of the model; floats that look like [0, 1] warn.
 
     Args:
       x: [N, *image_shape], uint8, or floating point within the bounds.
@@ -42,6 +48,8 @@ def as_images(
             f"expected floats in [-1, 1], found {x.min()} to {x.max()}; bytes may be given as "
             f"uint8, or scaled by x / 127.5 - 1"
         )
+    if is_float and x.size and x.min() >= 0 and x.max() > 0:
+        warnings.warn(IN_UNIT_INTERVAL, stacklevel=3)
     return x
 
 

@@ -9,7 +9,7 @@ from sadajem_jax import backend
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.inference import build
 from sadajem_jax.inference.model import CPU_BATCH, Model
-from sadajem_jax.workdir import best, restarts
+from sadajem_jax.workdir import best, records, restarts
 from sadajem_jax.workdir import settings as run_settings
 from sadajem_jax.workdir.checkpoint import Checkpoints, Damaged, Stored
 from sadajem_jax.workdir.settings import Settings
@@ -56,6 +56,7 @@ def load(
         step=stored.step,
         checkpoint=name,
         batch_size=batch_size or fitting(settings["eval.batch_size"]),
+        test_accuracy=records.number_of(workdir, "test/accuracy", name, stored.step),
     )
 
 

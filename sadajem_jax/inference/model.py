@@ -47,10 +47,12 @@ class Model:
       checkpoint: which of a run's models it is: "last", "best", "ema", or an older one's step.
       batch_size: images the device takes at a time.
       seed: of the run; what is drawn for show is drawn with it.
+      test_accuracy: of this very model, in [0, 1], where it is known.
       training_images: () -> what it was trained on; called when first needed.
 
     Attributes:
-      network, variables, generator, spec, step, checkpoint, batch_size, seed: as given.
+      network, variables, generator, spec, step, checkpoint, batch_size, seed, test_accuracy: as
+        given.
     """
 
     def __init__(
@@ -64,13 +66,22 @@ class Model:
         checkpoint: str = "last",
         batch_size: int = CPU_BATCH,
         seed: int = 0,
+        test_accuracy: float | None = None,
         training_images: Callable[[], Images] | None = None,
     ) -> None:
         self.network, self.variables, self.generator = network, variables, generator
         self.spec, self.step, self.checkpoint = spec, step, checkpoint
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.test_accuracy = batch_size, seed, test_accuracy
         self._float32_network = network.clone(dtype=jnp.float32)
         self._read_training_images = training_images
+
+    def __repr__(self) -> str:
+        """Network, data, step and accuracy, in a line."""
+        which = "" if self.checkpoint in ("last", str(self.step)) else f" ({self.checkpoint})"
+        told = f"{_title(self.network)}, {self.spec.name}, step {self.step:,}{which}"
+        if self.test_accuracy is not None:
+            told += f", test accuracy {self.test_accuracy:.2%}"
+        return f"<Model: {told}>"
 
     @property
     def buffer(self) -> np.ndarray:
@@ -127,6 +138,10 @@ class Model:
     def predict(self, x: Any) -> np.ndarray:
         """The class argmax_y p(y | x): [N, H, W, channels] -> [N] int32."""
         return np.argmax(self.logits(x), axis=-1).astype(np.int32)
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """The classes' p(y | x), softmax of the logits: [N, H, W, channels] -> [N, C] float64."""
+        return scoring.probabilities(Outputs(self.logits(x)))
 
     def log_density(self, x: Any, label: Any = None) -> np.ndarray:
         """Log p(x) + log Z = logsumexp_y f(x)[y], nats: [N, H, W, channels] -> [N] float64.
@@ -224,6 +239,12 @@ class Model:
             if progress:
                 progress(start + len(rows), len(x))
         return jax.tree.map(lambda *values: np.concatenate(values), *found)
+
+
+def _title(network: Any) -> str:
+    if isinstance(network, WideResNet):
+        return f"WRN-{network.depth}-{network.width}"
+    return type(network).__name__
 
 
 _logits = jax.jit(scoring.logits, static_argnums=0)

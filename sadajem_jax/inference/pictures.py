@@ -51,8 +51,7 @@ def grid(images: Any, columns: int | None = None, scale: int = 1) -> NDArray[np.
     Args:
       images: uint8 `[N, H, W, C]`, N at least 1, C 1 (grey) or 3 (red, green, blue).
       columns: images in a row; if None, the least square that holds all N.
-      scale: how many pixels wide and high each pixel becomes (nearest neighbour), so that 8x8
-        digits can be seen.
+      scale: how many times as wide and high each image becomes, see `enlarged`.
 
     Returns:
       uint8 `[rows * (H * scale + 2) - 2, columns * (W * scale + 2) - 2, 3]`; cells without an
@@ -68,12 +67,31 @@ def grid(images: Any, columns: int | None = None, scale: int = 1) -> NDArray[np.
     if columns < 1 or scale < 1:
         raise ValueError(f"expected columns >= 1 and scale >= 1, found {columns} and {scale}")
     rows = math.ceil(len(images) / columns)
-    images = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    images = enlarged(images, scale)
     count, height, width, _ = images.shape
     cells = np.full((rows * columns, height + GAP, width + GAP, 3), WHITE, np.uint8)
     cells[:count, :height, :width] = images  # one channel broadcasts to three
     cells = cells.reshape(rows, columns, height + GAP, width + GAP, 3).swapaxes(1, 2)
     return cells.reshape(rows * (height + GAP), columns * (width + GAP), 3)[:-GAP, :-GAP]
+
+
+def enlarged(images: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """Small images made larger, smoothly (bicubic): blocks of 8x8 pixels are hard to read.
+
+    Args:
+      images: uint8 `[N, H, W, 1 or 3]`.
+      scale: how many times as wide and high.
+
+    Returns:
+      uint8 `[N, H * scale, W * scale, 1 or 3]`.
+    """
+    if scale == 1:
+        return images
+    count, height, width, channels = images.shape
+    size = width * scale, height * scale
+    flat = images[..., 0] if channels == 1 else images
+    larger = [Image.fromarray(x).resize(size, Image.Resampling.BICUBIC) for x in flat]
+    return np.stack([np.asarray(x) for x in larger]).reshape(count, *size[::-1], channels)
 
 
 def save_png(path: str | os.PathLike[str], image: Any) -> None:

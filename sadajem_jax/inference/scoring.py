@@ -64,6 +64,11 @@ def log_density(outputs: Outputs, classes: np.ndarray | None = None) -> np.ndarr
     return found[np.arange(len(found)), classes]
 
 
+def probabilities(outputs: Outputs) -> np.ndarray:
+    """p(y | x): [N, C] float64."""
+    return scipy.special.softmax(outputs.logits.astype(np.float64), axis=-1)
+
+
 def max_prob(outputs: Outputs) -> np.ndarray:
     """max_y p(y | x): [N] float64."""
     found = outputs.logits.astype(np.float64)

@@ -15,13 +15,14 @@ from sadajem_jax.report.sections import (
     beside_paper,
     calibration,
     detection,
-    figures,
     headline,
     landscape,
     not_computed,
     numbers,
+    other_figures,
     quality,
     robustness,
+    samples,
     setting,
 )
 from sadajem_jax.workdir import files
@@ -29,13 +30,14 @@ from sadajem_jax.workdir.records import read_json
 
 SECTIONS = (
     headline.section,
+    samples.section,
     beside_paper.section,
     quality.section,
     detection.section,
     calibration.section,
     robustness.section,
     landscape.section,
-    figures.section,
+    other_figures.section,
     not_computed.section,
     numbers.section,
     setting.section,

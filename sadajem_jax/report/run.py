@@ -57,6 +57,7 @@ class Run:
       provenance: {name: what is behind it}.
       pieces: {piece: its record}.
       parts: the names of all parts there are, in order.
+      told: metrics that the page has shown so far, so that it can end with those it has not.
     """
 
     workdir: pathlib.Path
@@ -65,6 +66,7 @@ class Run:
     provenance: Mapping[str, Mapping[str, Any]]
     pieces: Mapping[str, Mapping[str, Any]]
     parts: tuple[str, ...]
+    told: set[str] = dataclasses.field(default_factory=set, compare=False)
 
     @property
     def data(self) -> str:
@@ -155,7 +157,12 @@ class Run:
     def value(self, subject: Subject, *names: str) -> float | None:
         """The first of these metrics that this very model has."""
         key = self.name_of(subject, *names)
-        return None if key is None else self.metrics[key]
+        return None if key is None else self.tell(key)
+
+    def tell(self, name: str) -> float:
+        """A metric's value, which the page then has shown."""
+        self.told.add(name)
+        return self.metrics[name]
 
     def ood_labels(self, prefix: str | None = None) -> list[str]:
         """The sets with numbers of this model (None: of any), in the order asked for."""

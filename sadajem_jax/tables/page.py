@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 
 from sadajem_jax.report import html
-from sadajem_jax.report.html import text
+from sadajem_jax.report.html import scrolling, text
 from sadajem_jax.tables import layout, listing
 from sadajem_jax.tables.cells import Cell
 from sadajem_jax.tables.listing import Listed
@@ -54,10 +54,11 @@ def table(of: Table) -> str:
     notes = [f"<sup>{letter}</sup> {text(note)}." for note, letter in letters.items()]
     notes += map(text, of.notes)
     below = f'<p class="soft">{" ".join(notes)}</p>' if notes else ""
-    return (
-        f'<h3 id="{text(of.key)}">{text(of.title)}</h3>\n<div class="scroll"><table class="beside">'
-        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>\n{below}"
+    made = (
+        f'<table class="beside"><thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>'
     )
+    shown = scrolling(made, of.title, len(of.header))
+    return f'<h3 id="{text(of.key)}">{text(of.title)}</h3>\n{shown}\n{below}'
 
 
 def _row(row: Row, letters: dict[str, str], columns: int) -> str:
@@ -92,7 +93,5 @@ def _listing(runs: Sequence[Listed]) -> str:
         + "</tr>"
         for run in runs
     )
-    return (
-        f'<h2>Runs</h2>\n<div class="scroll"><table class="runs"><thead><tr>{heads}</tr></thead>\n'
-        f"<tbody>\n{rows}\n</tbody></table></div>"
-    )
+    made = f'<table class="runs"><thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>'
+    return f"<h2>Runs</h2>\n{scrolling(made, 'Runs', len(listing.HEADER))}"

@@ -6,8 +6,9 @@ workdir, so that a later process picks the same kernels. On the CPU a run is alw
 
 from __future__ import annotations
 
-import os
 import pathlib
+
+from sadajem_jax.console import xla_flags
 
 
 def apply(workdir: pathlib.Path, number: int = 0) -> None:
@@ -20,5 +21,4 @@ def apply(workdir: pathlib.Path, number: int = 0) -> None:
     name = f"autotune_{number}.textproto" if number else "autotune.textproto"
     kept = (workdir / name).absolute()
     way = "load_autotune_results_from" if kept.exists() else "dump_autotune_results_to"
-    flags = ["--xla_gpu_deterministic_ops=true", f"--xla_gpu_{way}={kept}"]
-    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *flags]).strip()
+    xla_flags.add("--xla_gpu_deterministic_ops=true", f"--xla_gpu_{way}={kept}")

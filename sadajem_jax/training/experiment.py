@@ -77,12 +77,14 @@ def build(
     """
     require_enough(made, images)
     whole, total = sharding.whole_on(over), made.total_steps(len(images.labels))
-    key = sharding.placed(run_key(made.seed, restarts), whole)
+    key = run_key(made.seed, restarts)
     rate = schedule.of(made.settings, total)
     tx = made.optimizer(rate)
     data = Dataset(jnp.asarray(images.images), jnp.asarray(images.labels))
     data = sharding.placed(data, whole)
     starts = described.starts(made.settings, made.spec, data.images, images.labels)
+    prepares = feeder(made, key, starts, len(images.labels), over)
+    key = sharding.placed(key, whole)
     constants, model = made.constants, sharding.network_on(over, made.network)
     if num_sgld_steps is not None:
         constants = constants._replace(num_steps=num_sgld_steps)
@@ -91,7 +93,7 @@ def build(
         tx=tx,
         rate=rate,
         step=functools.partial(train_step.train_step, model=model, tx=tx, config=constants),
-        feeder=feeder(made, key, starts, len(images.labels)),
+        feeder=prepares,
         data=data,
         key=key,
         total_steps=total,
@@ -138,11 +140,14 @@ def require_enough(made: Recipe, images: Images) -> None:
         )
 
 
-def feeder(made: Recipe, key: jax.Array, starts: Starts, num_images: int) -> Feeder:
+def feeder(
+    made: Recipe, key: jax.Array, starts: Starts, num_images: int, over: Over = None
+) -> Feeder:
     """The two streams over the training set, and the fresh rows that fall due."""
     px = Stream(made.seed, 0, num_images, made.batch_size_px)
     label = Stream(made.seed, 1, num_images, made.batch_size_label)
-    return Feeder(px, label, key, made.reinit_prob, starts.fresh, WINDOW)
+    place = functools.partial(sharding.placed, placement=sharding.whole_on(over))
+    return Feeder(px, label, key, made.reinit_prob, starts, WINDOW, place)
 
 
 def first_state(

@@ -2,24 +2,25 @@
 
 Everything is a function of (seed, step) alone. Windows of steps are cut from step 0 on, always at
 the same places, so a resumed run prepares what an unbroken run prepared, to the bit.
+
+What must be known on the host (which rows fall due, their keys and classes) is drawn on the host's
+own CPU, and the fresh rows themselves where the images lie: nothing here waits for an accelerator.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sadajem_jax import replay_buffer
+from sadajem_jax import backend, replay_buffer
+from sadajem_jax.informative_init import Starts
 from sadajem_jax.randomness import Purpose, row_keys, step_key
 from sadajem_jax.step_inputs import Feed
-
-FreshRows = Callable[[jax.Array, int], jax.Array]
-"""keys [M], count <= M -> [M, H, W, channels], of which the first `count` are asked for."""
 
 
 class Stream(NamedTuple):
@@ -59,10 +60,11 @@ class Feeder:
 
     Args:
       px, label: the two streams.
-      key: of the run.
+      key: of the run, on one device.
       reinit_prob: share of rows that start anew.
-      fresh_rows: the initialisation.
+      starts: the initialisation.
       window: n, steps a feed covers at most.
+      place: puts the keys of fresh rows where the training images are.
     """
 
     def __init__(
@@ -71,14 +73,16 @@ class Feeder:
         label: Stream,
         key: jax.Array,
         reinit_prob: float,
-        fresh_rows: FreshRows,
+        starts: Starts,
         window: int,
+        place: Callable[[Any], Any] = lambda keys: keys,
     ) -> None:
-        self.px, self.label, self.key = px, label, key
-        self.fresh_rows, self.window = fresh_rows, window
+        self.px, self.label, self.window = px, label, window
+        self.key, self._impl = jax.device_put(key, backend.host()), jax.random.key_impl(key)
+        self.starts, self._place = starts, place
         self.capacity = capacity(window, px.batch_size, reinit_prob)
         self._due = jax.jit(functools.partial(_due, px.batch_size, window, reinit_prob))
-        self._keys = jax.jit(_fresh_keys)
+        self._drawn = jax.jit(lambda *at: starts.drawn(_fresh_keys(*at)))
 
     def feed(self, step: int) -> tuple[Feed, int]:
         """(feed, end): the feed that covers step, good for the steps up to (not including) end."""
@@ -89,14 +93,17 @@ class Feeder:
         steps, rows = np.nonzero(due)
         fresh_row = np.full(due.shape, -1, np.int32)
         fresh_row[steps, rows] = np.arange(len(steps))
-        fresh = self.fresh_rows(self._keys_of(start, steps, rows), len(steps))
-        return self._assemble(start, fresh_row, fresh), start + end
+        return self._assemble(start, fresh_row, self._fresh(start, steps, rows)), start + end
 
-    def _keys_of(self, start: int, steps: np.ndarray, rows: np.ndarray) -> jax.Array:
-        """[capacity] keys of the rows due, the rest padding: a shape that never changes."""
+    def _fresh(self, start: int, steps: np.ndarray, rows: np.ndarray) -> jax.Array:
+        """[capacity] fresh rows: those due, the rest padding, a shape that never changes."""
         places = np.zeros((2, self.capacity), np.int32)
         places[:, : len(steps)] = steps, rows
-        return self._keys(self.key, start, *places)
+        keys, drawn = self._drawn(self.key, start, *places)
+        classes = np.array(drawn)
+        classes[len(steps) :] = -1  # not asked for
+        data = self._place(np.asarray(jax.random.key_data(keys)))
+        return self.starts.of_classes(jax.random.wrap_key_data(data, impl=self._impl), classes)
 
     def _assemble(self, start: int, fresh_row: np.ndarray, fresh: jax.Array) -> Feed:
         steps = range(start, start + self.window)

@@ -3,6 +3,9 @@
 On a GPU a block is one dispatch: a `fori_loop` with a traced trip count. On the CPU a step is a
 dispatch, because XLA:CPU's convolution gradients are 10 to 50 times slower inside a loop. The
 forms agree to rounding, not to the bit: a run keeps to one of them.
+
+The host waits for a GPU once a block: for its metrics, all at once. The next feed is made
+meanwhile, see `ahead`.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from sadajem_jax.step_inputs import Feed
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.train_step import Step, looped
 from sadajem_jax.training import sharding
+from sadajem_jax.training.ahead import Feeds
 from sadajem_jax.training.experiment import Experiment
 
 BLOCK_SECONDS = 2.0  # a block is no longer, so that a signal is answered soon
@@ -64,7 +68,7 @@ class Runner:
         placements = sharding.of_program(experiment.over, is_looped=self.is_looped)
         self._program = program(experiment.step, is_looped=self.is_looped, **placements)
         self._seconds_per_step: float | None = None
-        self._feed: tuple[Feed, int, int] | None = None
+        self._feeds = Feeds(self._placed_feed, experiment.total_steps, ahead=self.is_looped)
 
     def run(self, state: TrainState, step: int, until: int) -> Block:
         """Runs steps from `step` (= state.step) on, at most until `until`, maybe fewer.
@@ -74,7 +78,7 @@ class Runner:
           step: its step, known on the host.
           until: the step not to pass.
         """
-        feed, end = self._feed_of(step)
+        feed, end = self._feeds.at(step)
         state = sharding.placed(state, sharding.state_on(self.experiment.over))
         start = time.perf_counter()
         run = self._loop if self.is_looped else self._dispatch
@@ -84,12 +88,9 @@ class Runner:
         self._seconds_per_step = seconds / count
         return Block(state, metrics, seconds)
 
-    def _feed_of(self, step: int) -> tuple[Feed, int]:
-        if self._feed is None or not self._feed[1] <= step < self._feed[2]:
-            feed, end = self.experiment.feeder.feed(step)
-            feed = sharding.placed(feed, sharding.feed_on(self.experiment.over))
-            self._feed = (feed, step, end)
-        return self._feed[0], self._feed[2]
+    def _placed_feed(self, step: int) -> tuple[Feed, int]:
+        feed, end = self.experiment.feeder.feed(step)
+        return sharding.placed(feed, sharding.feed_on(self.experiment.over)), end
 
     def _length(self, most: int) -> int:
         """As many steps as two seconds hold; one at first, when nothing is known."""
@@ -103,7 +104,8 @@ class Runner:
     ) -> tuple[TrainState, dict[str, np.ndarray]]:
         e = self.experiment
         state, history = self._program(state, feed, e.data, e.key, count)
-        return state, {name: np.asarray(v)[:count] for name, v in history.items()}
+        history = jax.device_get(history)  # the one wait of a block
+        return state, {name: values[:count] for name, values in history.items()}
 
     def _dispatch(
         self, state: TrainState, feed: Feed, count: int

@@ -58,7 +58,8 @@ def placed(tree: Any, placement: Any) -> Any:
 def _of_own(x: Any, placement: NamedSharding) -> jax.Array:
     """An array over all processes' devices, of which this one places what its own hold."""
     if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(_of_own(jax.random.key_data(x), placement))
+        data = _of_own(jax.random.key_data(x), placement)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
     if isinstance(x, jax.Array) and not x.is_fully_addressable:
         is_there = x.sharding.is_equivalent_to(placement, x.ndim)
         return x if is_there else jax.jit(_same, out_shardings=placement)(x)

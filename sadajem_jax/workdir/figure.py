@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+COLUMNS = (
+    "Columns"  # a PNG's entry of where it may be cut for a narrow page, in shares of its width
+)
+
 
 class Figure(NamedTuple):
     """A figure of the evaluation.

@@ -34,8 +34,7 @@ def joined(copies: Any, state: Any) -> Any:
     """What `copied` gave, as arrays of all processes; with one process as it is."""
     if jax.process_count() == 1:
         return copies
-    devices = {d.process_index: d for d in reversed(jax.devices("cpu"))}
-    mesh = Mesh(np.array([devices[number] for number in range(jax.process_count())]), (AXIS,))
+    mesh = Mesh(np.array(_one_of_each()), (AXIS,))
 
     def join(rows: np.ndarray, x: Any) -> jax.Array:
         axes = () if rows.shape == np.shape(x) else (AXIS,)
@@ -43,3 +42,13 @@ def joined(copies: Any, state: Any) -> Any:
         return jax.make_array_from_process_local_data(placement, rows, np.shape(x))
 
     return jax.tree.map(join, copies, state)
+
+
+def _one_of_each() -> list[jax.Device]:
+    """A device of every process: its CPU, or where JAX_PLATFORMS leaves it out another."""
+    try:
+        devices = jax.devices("cpu")
+    except RuntimeError:  # JAX's answer where a backend is not there
+        devices = jax.devices()
+    first = {device.process_index: device for device in reversed(devices)}
+    return [first[number] for number in range(jax.process_count())]

@@ -130,6 +130,23 @@ def read_pieces(workdir: pathlib.Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def number_of(workdir: pathlib.Path, name: str, checkpoint: str, step: int) -> float | None:
+    """The number `name` of one very model of a run, None where none is on record.
+
+    Args:
+      workdir: W.
+      name: as "test/accuracy", without the prefix of a checkpoint.
+      checkpoint: as of `load`: "last", "best", "ema" or a step.
+      step: of the model.
+    """
+    found = read_json(workdir / "metrics.json")
+    for key, source in read_json(workdir / "metrics_provenance.json").items():
+        whose = source.get("checkpoint"), source.get("step")
+        if (key == name or key.endswith(f"/{name}")) and whose == (checkpoint, step):
+            return found.get(key)
+    return None
+
+
 def by_training(step: int, checkpoint: str = "last") -> dict[str, Any]:
     """The provenance of a number that the training itself wrote, for `merge_metrics`."""
     return {"part": "training", "checkpoint": checkpoint, "step": step}

@@ -74,6 +74,7 @@ TABLE: list[tuple[list[str], list[str]]] = [
     ([DIGITS, "--config.data.name=cifar"], ["config.data.name", "did you mean cifar10"]),
     ([DIGITS, "--config.data.val_size=1500"], ["config.data.val_size", "below 1,500"]),
     ([DIGITS, "--config.data.flip=True"], ["config.data.flip must be False for digits"]),
+    ([DIGITS, "--config.data.px_flip=True", "--mode=plan"], ["config.data.px_flip must be False"]),
     (["--config=configs/digits.py:softmx"], ["did you mean softmax", "jempp_no_da_l2"]),
     (["--config=configs/digits.py:"], ["no system ''", "jempp_no_da_l2"]),
     ([DIGITS, "--config.data.px_flip=True"], ["config.data.px_flip must be False for digits"]),

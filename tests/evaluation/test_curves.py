@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pathlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.evaluation import curves
+from sadajem_jax.workdir.figure import COLUMNS
 
 ROWS = [
     {"step": 10 * i, "epoch": i / 2, "accuracy": i / 10, "grad_norm": 1.0 / i} for i in range(1, 8)
@@ -56,3 +59,20 @@ def test_a_torn_line_in_the_middle_is_an_error(tmp_path: pathlib.Path) -> None:
     path = write(tmp_path / "log", '{"step": 1}\n{"st\n{"step": 3}\n')
     with pytest.raises(UserError, match="line 2"):
         curves.read_log(path)
+
+
+@pytest.mark.parametrize(("width", "bar", "count"), [(9, False, 2), (9, True, 2), (4, False, 0)])
+def test_plots_are_cut_between_their_columns(width: float, bar: bool, count: int) -> None:
+    """Cuts fall on white between panels, none before a colour bar, none into narrow columns."""
+    figure, panels = curves.canvas(1, 3, (width, 3.0))
+    for panel in panels:
+        drawn = panel.imshow(np.eye(2))
+        if bar:
+            figure.colorbar(drawn, ax=panel)
+    picture = Image.open(io.BytesIO(curves.png(figure)))
+    cuts = [float(at) for at in picture.info[COLUMNS].split()]
+    assert len(cuts) == count
+    pixels = np.asarray(picture.convert("L"))
+    for place, at in enumerate(cuts, start=1):
+        assert (pixels[:, round(at * picture.width)] == 255).all()
+        assert abs(at - place / 3) < 0.05

@@ -16,8 +16,8 @@ from PIL import Image
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.data import loading
 from sadajem_jax.data.specs import DataError, get_spec
-from sadajem_jax.evaluation import fitting, ood, ood_sets, passes
-from sadajem_jax.inference import torch_checkpoint
+from sadajem_jax.evaluation import ood, ood_sets, passes
+from sadajem_jax.inference import fitting, torch_checkpoint
 from sadajem_jax.wide_resnet import WideResNet
 from sadajem_jax.workdir.figure import Figure
 from tests import places

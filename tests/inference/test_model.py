@@ -9,6 +9,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import jax
@@ -29,6 +30,7 @@ from sadajem_jax.inference import model as models_module
 from sadajem_jax.inference.images import as_float
 from sadajem_jax.inference.model import Model
 from sadajem_jax.randomness import row_keys
+from sadajem_jax.workdir import records
 from sadajem_jax.workdir.checkpoint import Checkpoints
 from tests import models, places
 
@@ -216,6 +218,39 @@ def test_a_row_does_not_depend_on_its_batch(model: Model, images: np.ndarray) ->
     np.testing.assert_allclose(model.score(images[5:6])[0], score[5], rtol=1e-6, atol=1e-8)
 
 
+def test_probabilities_are_the_softmax(model: Model, images: np.ndarray) -> None:
+    """Rows sum to 1, their ratios are the logits' differences, the largest is `max_prob`."""
+    found, logits = model.predict_proba(images), model.logits(images).astype(np.float64)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    ratios = np.log(found) - np.log(found[:, :1])
+    np.testing.assert_allclose(ratios, logits - logits[:, :1], atol=1e-9)
+    np.testing.assert_allclose(found.max(axis=1), model.ood_score(images, "max_prob"))
+
+
+def test_a_model_says_what_it_is(tmp_path: pathlib.Path) -> None:
+    """Network, data and step; the accuracy of this very model alone, and which one it is."""
+    models.make_run(tmp_path, steps=(3, 7))
+    told = repr(sadajem_jax.load(tmp_path))
+    assert told == "<Model: WRN-10-1, digits, step 7>"
+    records.merge_metrics(tmp_path, {"test/accuracy": 0.5}, records.by_training(7))
+    assert repr(sadajem_jax.load(tmp_path)) == told[:-1] + ", test accuracy 50.00%>"
+    assert repr(sadajem_jax.load(tmp_path, 3)) == "<Model: WRN-10-1, digits, step 3>"
+    records.merge_metrics(tmp_path, {"step_3/test/accuracy": 0.25}, records.by_training(3, "3"))
+    assert repr(sadajem_jax.load(tmp_path, 3)).endswith("step 3, test accuracy 25.00%>")
+    assert sadajem_jax.load(tmp_path).test_accuracy == 0.5
+
+
+def test_floats_that_look_like_0_to_1_warn(model: Model, images: np.ndarray) -> None:
+    """Where no float is below 0 a warning says how they are read; zeros alone are left alone."""
+    ours = as_float(images)
+    with pytest.warns(UserWarning, match=r"give 2 \* x - 1"):
+        model.predict((ours + 1) / 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for x in (ours, np.zeros_like(ours), images):
+            model.predict(x)
+
+
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 7])
 def test_padding_changes_nothing(model: Model, images: np.ndarray, count: int) -> None:
     """Any number of rows gives what the bare network gives for them."""
@@ -335,7 +370,7 @@ def by_hand(model: Model, num_steps: int) -> jax.Array:
 
     return sgld.sample(
         row_keys(noise_key, 8),
-        starts.fresh(row_keys(start_key, 8), 8),
+        starts.fresh(row_keys(start_key, 8)),
         log_density,
         model.generator.kernel,
         num_steps=num_steps,

@@ -69,13 +69,25 @@ def test_grid_places_every_pixel():
     assert (picture == 255).all()
 
 
-def test_grid_scales_by_whole_pixels_and_shows_grey_in_colour():
-    """With scale s each pixel becomes s by s equal ones, and one channel becomes three equal."""
-    images = np.arange(12, dtype=np.uint8).reshape(1, 3, 4, 1)
-    expected = np.kron(images[0, :, :, 0], np.ones((5, 5), np.uint8))
-    picture = pictures.grid(images, scale=5)
+def test_grid_enlarges_smoothly_and_shows_grey_in_colour():
+    """A ramp stays a ramp, s times as wide, without steps; one channel becomes three equal."""
+    ramp = np.broadcast_to(np.arange(0, 240, 20, dtype=np.uint8), (12, 12))
+    picture = pictures.grid(ramp[None, :, :, None], scale=5)
+    assert picture.shape == (60, 60, 3)
     for channel in range(3):
-        np.testing.assert_array_equal(picture[..., channel], expected)
+        inside = picture[:, 10:50, channel].astype(int)
+        np.testing.assert_allclose(
+            inside, np.broadcast_to(32 + 4 * np.arange(40), (60, 40)), atol=2
+        )
+
+
+def test_enlarging_keeps_colours_and_order():
+    """Images of one colour stay so, each at its place, in every channel and shape."""
+    colours = np.random.default_rng(0).integers(0, 256, (5, 1, 1, 3), np.uint8)
+    found = pictures.enlarged(np.broadcast_to(colours, (5, 4, 6, 3)), 3)
+    np.testing.assert_array_equal(found, np.broadcast_to(colours, (5, 12, 18, 3)))
+    one = np.full((2, 1, 1, 1), 7, np.uint8)
+    np.testing.assert_array_equal(pictures.enlarged(one, 2), np.full((2, 2, 2, 1), 7, np.uint8))
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 4, 3), (4, 4, 3), (2, 4, 4, 2)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import pathlib
 from typing import Any
@@ -204,10 +205,10 @@ def test_class_conditional_chains_are_shown_and_measured_by_their_classes() -> N
 def test_class_conditional_images_are_written_with_their_classes() -> None:
     """--mode=sample writes the classes that slots and new chains have, and that were asked for."""
     model, _ = models.bells(objective__class_conditional=True, sgld__init="uniform")
-    options = sample.Options("fresh", 12, pathlib.Path(), "")
-    np.testing.assert_array_equal(sample.of_buffer(model, 12)[1], np.arange(12) % 10)
-    np.testing.assert_array_equal(sample.fresh(model, 12, options)[1], np.arange(12) % 10)
-    asked = sample.fresh(model, 12, options._replace(label="3"))
+    options = sample.Options("fresh", 12, pathlib.Path())
+    np.testing.assert_array_equal(sample.of_buffer(model, options)[1], np.arange(12) % 10)
+    np.testing.assert_array_equal(sample.fresh(model, options)[1], np.arange(12) % 10)
+    asked = sample.fresh(model, options._replace(label="3"))
     np.testing.assert_array_equal(asked[1], [3] * 12)
 
 
@@ -242,6 +243,52 @@ def test_fresh_images_are_exported(workdir: pathlib.Path, tmp_path: pathlib.Path
         np.testing.assert_array_equal(written["labels"], labels)
 
 
+def test_chains_repeat_with_their_seed_and_differ_with_another(
+    workdir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """--seed names the draw, by default the run's; --num_steps=0 leaves chains at their start."""
+    drawn = []
+    for i, flags in enumerate((["--seed=0"], [], ["--seed=1"], ["--seed=1", "--num_steps=0"])):
+        out = tmp_path / f"{i}.npz"
+        assert run(workdir, "--source=fresh", "--n=2", f"--out={out}", *flags) == 0
+        drawn.append(np.load(out)["images"].tobytes())
+    assert drawn[0] == drawn[1] and len(set(drawn)) == 3
+
+
+def test_images_of_the_user_s_are_refined(workdir: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Chains from a file or a folder: of no step they end in its images, in order; steps move."""
+    given = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), np.uint8)
+    np.savez(tmp_path / "given.npz", images=given)
+    (tmp_path / "folder").mkdir()
+    for i, image in enumerate(given):
+        Image.fromarray(image[..., 0]).save(tmp_path / "folder" / f"{i}.png")
+
+    def refined(source: str, steps: int) -> np.ndarray:
+        out = tmp_path / f"{steps}.npz"
+        flags = [f"--refine_from={tmp_path / source}", f"--num_steps={steps}", f"--out={out}"]
+        assert run(workdir, *flags) == 0
+        return np.load(out)["images"]
+
+    np.testing.assert_array_equal(refined("given.npz", 0), given)
+    np.testing.assert_array_equal(refined("folder", 0), given)
+    assert (refined("given.npz", 3) != given).any()
+
+
+def test_a_folder_of_pictures(workdir: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """One PNG an image and labels.csv, equal to the .npz file's; beside that a grid of them."""
+    out, file = tmp_path / "folder", tmp_path / "x.npz"
+    assert run(workdir, "--n=9", f"--out={out}") == run(workdir, "--n=9", f"--out={file}") == 0
+    expected = np.load(file)
+    with open(out / "labels.csv", newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    for row, image, label in zip(rows, expected["images"], expected["labels"], strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(out / row["file"])), image[..., 0])
+        assert row["label"] == row["class"] == str(label)
+    assert len(list(out.iterdir())) == 10
+    grid = pictures.grid(expected["images"], scale=8)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "x.png")), grid)
+
+
 def test_sampling_may_name_where_the_data_is(
     workdir: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,14 +309,20 @@ def test_sampling_may_name_where_the_data_is(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--n=0"], "--n must be a whole number of images, at least 1, found '0'"),
+        (["--n=0"], "--n must be a whole number, at least 1, found '0'"),
         (["--n=many"], "found 'many'"),
         (["--n=-3"], "found '-3'"),
         (["--n=41"], "--n must be at most 40"),
         (["--source=bufer"], "--source must be buffer or fresh, found 'bufer'"),
-        (["--label=3"], "needs --source=fresh"),
+        (["--label=3"], "--label is of new chains: it needs --source=fresh"),
+        (["--seed=3"], "--seed is of new chains"),
+        (["--source=fresh", "--seed=x"], "--seed must be a whole number, at least 0, found 'x'"),
+        (["--source=fresh", "--num_steps=-1"], "--num_steps must be a whole number, at least 0"),
+        (["--source=fresh", "--refine_from=x.npz"], "leave out --source=fresh"),
+        (["--refine_from=none.npz"], "found nothing of that name"),
         (["--source=fresh", "--label=12"], "a number from 0 to 9"),
-        (["--out=x.png"], "ends in .npz, found 'x.png'"),
+        (["--out=x.png"], "ends in .npz, or a new or empty folder, found 'x.png'"),
+        (["--out=tests"], "a new or empty folder, found 'tests'"),
         (["--out="], "ends in .npz"),
         (["--out=/dev/null/x.npz"], "--out=/dev/null/x.npz cannot be written"),
         (["--config.sgld.num_steps=3"], "--config.sgld.num_steps has no place"),

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import base64
+import io
 import pathlib
+import re
 import tomllib
 
+import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import sadajem_jax
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.report import page, paper_numbers
+from sadajem_jax.report import html, page, paper_numbers
+from sadajem_jax.workdir.figure import COLUMNS
 from tests import places
 from tests.report.made_up import PARTS, RECORD, Page, Workdir, png
 
@@ -30,10 +36,12 @@ def cifar10(path: pathlib.Path) -> Workdir:
 
 
 def test_the_page_is_whole_and_names_nothing_outside(tmp_path: pathlib.Path) -> None:
-    """All tags close, every address is data inside the page, and there is no script."""
+    """All tags close, every address is data or a place inside the page, and there is no script."""
     page = cifar10(tmp_path).page()
     assert not page.open
-    assert page.addresses and all(a.startswith("data:") for a in page.addresses)
+    inside = {f"#{id}" for id in re.findall(' id="(.*?)"', page.text)}
+    assert all(a.startswith("data:") or a in inside for a in page.addresses)
+    assert any(a.startswith("data:image") for a in page.addresses)
     assert "<script" not in page.text and "url(" not in page.text and "@import" not in page.text
 
 
@@ -94,7 +102,7 @@ def test_the_buffer_of_a_run_without_chains_has_no_score(
 ) -> None:
     """IS and FID are neither a tile nor beside the paper's, of any model, and it says why.
 
-    Of a run with chains they are both; in the list of every number they stand anyhow.
+    Of a run with chains they are both; else they stand at the end, with what no table shows.
     """
     made = cifar10(tmp_path)
     for prefix in ("", "best/"):
@@ -106,7 +114,7 @@ def test_the_buffer_of_a_run_without_chains_has_no_score(
     shown = [tile[0] for tile in page.tiles] + beside
     assert ("12.25" in shown, "2.50" in shown, "96.01" in beside) == (not field, not field, True)
     assert page.text.count("the training ran no chains") == (2 if field else 0)
-    assert ["samples/fid", "12.25"] in page.rows
+    assert (["samples/fid", "12.25"] in page.rows) == bool(field)
 
 
 def test_what_was_not_computed_is_said(tmp_path: pathlib.Path) -> None:
@@ -125,13 +133,50 @@ def test_the_list_of_parts_is_the_records(tmp_path: pathlib.Path) -> None:
     assert missed == ["sharpness"]
 
 
-def test_every_number_stands_with_what_is_behind_it(tmp_path: pathlib.Path) -> None:
-    """All of metrics.json is listed, under its checkpoint, step and settings."""
-    made = cifar10(tmp_path)
+def test_every_number_stands_once_with_what_is_behind_it(tmp_path: pathlib.Path) -> None:
+    """What no table shows stands at the end by its name, under checkpoint, step and settings."""
+    made = cifar10(tmp_path).piece("samples", {"samples/buffer_confidence": 0.75})
     page = made.page()
-    assert set(made.metrics) <= {row[0] for row in page.rows}
-    assert "last, step 200; data cifar10, split test" in page.text
+    last = {row[0]: row[1:] for row in page.rows if row[0] in made.metrics}
+    assert last == {"train/steps": ["200"], "samples/buffer_confidence": ["0.75"]}
+    assert page.text.count("last, step 200; data cifar10, split test") == 3
     assert "written by the training at its end" in page.text
+
+
+def test_pictures_come_first_each_in_its_section(tmp_path: pathlib.Path) -> None:
+    """Samples stand before tables, the film first; other parts' pictures beside their numbers."""
+    made = Workdir(tmp_path).ood("svhn_cropped", 0.9, figures=[made_figure(tmp_path, "ood_x")])
+    drawn = [made_figure(tmp_path, f"samples_{name}") for name in ("buffer", "film")]
+    made.piece("samples", {"samples/buffer_confidence": 0.75}, figures=drawn)
+    made.piece("curves", {}, figures=[made_figure(tmp_path, "learning_curves")])
+    text = made.page().text
+    places = ["Samples</h2>", "samples_film", "samples_buffer", "<table", "Detecting", "ood_x"]
+    places += ["Learning curves</h2>", "learning_curves"]
+    body = text[text.index("</nav>") :]
+    found = [body.index(place) for place in places]
+    assert found == sorted(found)
+    headings = re.findall('<h2 id="(.*?)">', text)
+    assert re.findall('<a href="#(.*?)">', text) == headings and len(set(headings)) > 4
+
+
+def test_a_picture_of_columns_comes_apart(tmp_path: pathlib.Path) -> None:
+    """Cut where its file says, so that a narrow page can stack it; side by side it is whole."""
+    picture = np.random.default_rng(0).integers(0, 256, (4, 10, 3), np.uint8)
+    said = PngInfo()
+    said.add_text(COLUMNS, "0.3 0.7")
+    Image.fromarray(picture).save(tmp_path / "x.png", pnginfo=said)
+    shown = Page(html.figure(tmp_path / "x.png", "title", "caption")).addresses
+    parts = [Image.open(io.BytesIO(base64.b64decode(a.split(",")[1]))) for a in shown]
+    assert [part.width for part in parts] == [3, 4, 3]
+    np.testing.assert_array_equal(np.concatenate([np.asarray(p) for p in parts], axis=1), picture)
+
+
+def made_figure(path: pathlib.Path, name: str) -> dict[str, str]:
+    """A picture on the disk, as a record names it."""
+    figures = path / "figures"
+    figures.mkdir(exist_ok=True)
+    (figures / f"{name}.png").write_bytes(png())
+    return {"name": name, "file": f"figures/{name}.png", "caption": name}
 
 
 @pytest.mark.parametrize("name", ["cifar100", "digits"])

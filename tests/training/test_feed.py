@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import jax
 import numpy as np
 import pytest
 
+from sadajem_jax.informative_init import Starts
 from sadajem_jax.randomness import run_key
 from sadajem_jax.training.feed import Feeder, Stream, capacity, window_around
 
 BATCH = 6
 
 
-def pixels_of(keys: jax.Array, count: int) -> jax.Array:
+def pixels_of(keys: jax.Array, classes: np.ndarray) -> jax.Array:
     """One-pixel images, each told from all others by its value, a function of its key."""
-    rows = np.zeros((len(keys), 1, 1, 1), np.float32)
-    rows[:count, 0, 0, 0] = np.asarray(jax.random.key_data(keys))[:count, 0] / 2**32
-    return jax.numpy.asarray(rows)
+    values = np.float32(np.asarray(jax.random.key_data(keys))[:, 0] / 2**32)
+    return jax.numpy.asarray(np.where(classes < 0, 0, values)[:, None, None, None])
+
+
+def starts_of(of_classes: Callable[[jax.Array, np.ndarray], jax.Array]) -> Starts:
+    """An initialisation of such rows, all of class 0."""
+    return Starts(
+        lambda keys: (keys, jax.numpy.zeros(len(keys), int)), lambda keys: keys, of_classes
+    )
 
 
 def feeder(window: int, reinit_prob: float = 0.3, seed: int = 0) -> Feeder:
     """A small feeder."""
     streams = Stream(seed, 0, 50, BATCH), Stream(seed, 1, 50, 9)
-    return Feeder(*streams, run_key(seed), reinit_prob, pixels_of, window)
+    return Feeder(*streams, run_key(seed), reinit_prob, starts_of(pixels_of), window)
 
 
 def starts(prepared: Feeder, num_steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

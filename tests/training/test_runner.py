@@ -16,6 +16,7 @@ import numpy as np
 import optax
 import pytest
 
+from sadajem_jax.informative_init import Starts
 from sadajem_jax.randomness import Purpose, run_key, step_key
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.train_step import Dataset, Feed, Metrics
@@ -40,9 +41,12 @@ def toy(state: TrainState, feed: Feed, data: Dataset, key: jax.Array) -> tuple[T
     return state.replace(step=state.step + 1, params={"w": w}), metrics
 
 
-def no_pixels(keys: jax.Array, count: int) -> jax.Array:
+def no_pixels(keys: jax.Array, classes: np.ndarray) -> jax.Array:
     """Fresh rows that the toy does not look at."""
     return jnp.zeros((len(keys), 2, 2, 1))
+
+
+STARTS = Starts(lambda keys: (keys, jnp.zeros(len(keys), int)), lambda keys: keys, no_pixels)
 
 
 class Counted:
@@ -57,7 +61,7 @@ class Counted:
             tx=optax.with_extra_args_support(optax.identity()),
             rate=optax.constant_schedule(0.1),
             step=self.step,
-            feeder=Feeder(*streams, run_key(0), 0.5, no_pixels, WINDOW),
+            feeder=Feeder(*streams, run_key(0), 0.5, STARTS, WINDOW),
             data=DATA,
             key=run_key(0),
             total_steps=100,

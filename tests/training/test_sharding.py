@@ -54,14 +54,14 @@ class Run:
         return state, np.concatenate(losses)
 
     def drawn(self):
-        feed, _ = self.runner._feed_of(0)
+        feed, _ = self.runner._feeds.at(0)
         state = sharding.placed(self.made.initial_state(), sharding.state_on(self.made.over))
         draw = jax.jit(lambda *given: step_inputs.assemble(*given, self.constants))
         batch, slots = draw(state, feed, self.made.data, self.made.key)
         return host(batch._replace(noise_keys=jax.random.key_data(batch.noise_keys))), host(slots)
 
     def messages(self):
-        state, feed = self.made.initial_state(), self.runner._feed_of(0)[0]
+        state, feed = self.made.initial_state(), self.runner._feeds.at(0)[0]
         state = sharding.placed(state, sharding.state_on(self.made.over))
         program = self.runner._program.lower(state, feed, self.made.data, self.made.key)
         kinds = "all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter"
@@ -101,6 +101,16 @@ for run in (two, one):
     jax.tree.map(np.testing.assert_array_equal, found, ends[3][0])
     close(host(run.steps(found, 2, 3)), expected)
 checkpoints.close()
+
+# A feed of a run on another device: what is read of it is drawn on the host's own.
+first, *_, last = jax.devices()
+with jax.default_device(last):
+    feeder = experiment.build(RECIPE, IMAGES).feeder
+    feed, _ = feeder.feed(0)
+drawn = feeder._due(feeder.key, 0), *feeder._drawn(feeder.key, 0, *np.zeros((2, 8), np.int32))
+assert all(x.devices() == {first} for x in drawn)
+assert all(leaf.devices() == {last} for leaf in jax.tree.leaves(feed))
+jax.tree.map(np.testing.assert_array_equal, host(feed), host(one.runner._feeds.at(0)[0]))
 """
 )
 
@@ -174,7 +184,8 @@ def on_eight_devices(script: str, *args: str) -> str:
 def test_any_number_of_devices_gives_the_same_run(tmp_path: pathlib.Path) -> None:
     """On 1, 2, 4 and 8: equal draws; after two steps losses and states are equal to rounding.
 
-    A checkpoint written on 8 is restored to the bit on 2 and on 1, which go on as 8 do.
+    A checkpoint written on 8 is restored to the bit on 2 and on 1, which go on as 8 do. What a feed
+    must know on the host is drawn there, whatever device the run is on, with the same bits.
     """
     on_eight_devices(SAME, str(tmp_path))
 

@@ -43,7 +43,7 @@ def of_lines(found: Mapping[str, Lines], of: str) -> Figure:
     count = len(next(iter(found.values())).energy)
     caption = (
         f"Energy E = -log p(x) - log Z and classification loss along {count} filter-normalised "
-        f"random lines through the parameters (Figures 1 and 7): means over {of}."
+        f"random lines through the parameters (as the paper's Figures 1 and 7): means over {of}."
     )
     return Figure("landscape_lines", curves.png(figure), ".png", _arrays(found), caption)
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.progress import Advance, Progress
-from sadajem_jax.evaluation import image_files
 from sadajem_jax.evaluation.costs import Cost
 from sadajem_jax.evaluation.quality.labels import label_of
+from sadajem_jax.inference import image_files
 from sadajem_jax.inference.model import Model
 from sadajem_jax.inference.pictures import to_uint8
 from sadajem_jax.randomness import run_key

@@ -26,8 +26,9 @@ def curve(norm: str, eps: Sequence[float], accuracy: Sequence[float], images: in
     arrays = {"eps": np.asarray(eps, np.float64), "accuracy": np.asarray(accuracy, np.float64)}
     arrays["low"], arrays["high"] = wilson(arrays["accuracy"], images)
     caption = (
-        f"Accuracy under PGD in {NORMS[norm]} balls (Figure 5): {images:,} test images, 50 steps "
-        "from a random start, sizes on the scale of [0, 1]. The band is Wilson's 95% interval."
+        f"Accuracy under PGD in {NORMS[norm]} balls (as the paper's Figure 5): {images:,} test "
+        "images, 50 steps from a random start, sizes on the scale of [0, 1]. The band is Wilson's "
+        "95% interval."
     )
     return Figure(f"robustness_{norm}", _draw_curve(norm, arrays), ".png", arrays, caption)
 

@@ -18,12 +18,13 @@ def section(run: Run) -> str:
     subjects = run.with_numbers("test/accuracy", *names.INCEPTION_SCORE, *names.FID)
     found = [row for subject in subjects for row in _our_rows(run, subject)]
     rows = [*found, *map(_paper_row, paper)]
-    if not rows:
-        return ""
-    more = "" if paper else f"<p>The paper has no numbers for {text(names.data_set(run.data))}.</p>"
-    more += f"<p>{text(left_out)}</p>" if left_out else ""
+    has_scores = bool(run.with_numbers(*names.INCEPTION_SCORE, *names.FID))
+    if not paper and len(rows) < 2 and not has_scores:
+        return ""  # the accuracy of one model stands at the top
+    title = "Beside the paper" if paper else "Accuracy and scores"
+    more = f"<p>{text(left_out)}</p>" if left_out else ""
     return (
-        f"<h2>Beside the paper</h2>\n{_differences(run)}{more}"
+        f"{html.heading(title)}\n{_differences(run)}{more}"
         f"{_without_empty_columns(rows)}{_studies(run.data)}"
     )
 

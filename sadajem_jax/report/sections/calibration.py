@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sadajem_jax.report import html, names, ours, paper_numbers
+from sadajem_jax.report import figures, html, names, ours, paper_numbers
 from sadajem_jax.report.html import cell, text
 from sadajem_jax.report.run import Run, Subject
 
@@ -24,7 +24,10 @@ def section(run: Run) -> str:
     for system, value in paper_numbers.ECE.get(run.data, {}).items():
         rows.append(("", (system, f"{value:.2f}%", "–", "–", "–", "–")))
     notes = " ".join([EXPLAINED, *run.notes("calibration")])
-    return f"<h2>Calibration</h2>\n<p>{text(notes)}</p>\n{html.table(HEADER, rows)}"
+    return (
+        f"{html.heading('Calibration')}\n<p>{text(notes)}</p>\n{html.table(HEADER, rows)}\n"
+        f"{figures.of(run, 'calibration')}"
+    )
 
 
 def _our_row(run: Run, subject: Subject) -> html.Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sadajem_jax.report import html, names, ours, paper_numbers
+from sadajem_jax.report import figures, html, names, ours, paper_numbers
 from sadajem_jax.report.html import cell, text
 from sadajem_jax.report.run import Run, Subject, prefix_of
 
@@ -24,8 +24,9 @@ def section(run: Run) -> str:
     tables = [_auroc(run, score, rows) for score, rows in paper.items()]
     notes = "".join(f"<li>{text(note)}</li>" for note in run.notes("ood"))
     return (
-        f"<h2>Detecting what was not trained on</h2>\n<p>{text(EXPLAINED)}</p>\n"
-        f"{''.join(tables)}\n{_all_measures(run)}\n<ul class='soft'>{notes}</ul>"
+        f"{html.heading('Detecting what was not trained on')}\n<p>{text(EXPLAINED)}</p>\n"
+        f"{''.join(tables)}\n{_all_measures(run)}\n<ul class='soft'>{notes}</ul>\n"
+        f"{figures.of(run, 'ood')}"
     )
 
 

@@ -26,7 +26,7 @@ def section(run: Run) -> str:
     below = f'\n<p class="soft">{text(left_out)}</p>' if left_out else ""
     return (
         f'<h1>{text(title(run))}</h1>\n<p class="soft">{text(_facts(run))}</p>\n'
-        f'<div class="tiles">{"".join(tiles)}</div>{below}'
+        f'<div class="tiles">{"".join(tiles)}</div>{below}\n{html.CONTENTS}'
     )
 
 
@@ -66,6 +66,6 @@ def _tile(run: Run, name: str, metrics: tuple[str, ...], form: str) -> str:
         below = "; ".join(filter(None, [ours.which(run, subject), ours.judged(run, subject, key)]))
     kind = "soft old" if run.is_older(subject) else "soft"
     return (
-        f'<div class="tile"><b>{html.cell(run.metrics[key], form)}</b>'
+        f'<div class="tile"><b>{html.cell(run.tell(key), form)}</b>'
         f'<span class="soft">{text(name)}</span><span class="{kind}">{text(below)}</span></div>'
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sadajem_jax.report import html, ours
+from sadajem_jax.report import figures, html, ours
 from sadajem_jax.report.html import cell, text
 from sadajem_jax.report.run import Run, Subject
 
@@ -44,8 +44,8 @@ def section(run: Run) -> str:
     ]
     notes = "".join(f"<li>{text(note)}</li>" for note in run.notes("landscape"))
     return (
-        f"<h2>Sharpness</h2>\n<p>{text(EXPLAINED)}</p>\n{html.table(HEADER, rows)}\n"
-        f"<ul class='soft'>{notes}</ul>"
+        f"{html.heading('Sharpness')}\n<p>{text(EXPLAINED)}</p>\n{html.table(HEADER, rows)}\n"
+        f"<ul class='soft'>{notes}</ul>\n{figures.of(run, 'landscape')}"
     )
 
 

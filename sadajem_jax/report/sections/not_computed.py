@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sadajem_jax.report.html import text
+from sadajem_jax.report.html import heading, text
 from sadajem_jax.report.run import Run, part_of
 
 
@@ -19,4 +19,4 @@ def section(run: Run) -> str:
         f"<li><b>{text(name)}</b>: not computed, because {text(why)}</li>"
         for name, why in reasons.items()
     ]
-    return f"<h2>Not computed</h2>\n<ul>{''.join(items)}</ul>" if items else ""
+    return f"{heading('Not computed')}\n<ul>{''.join(items)}</ul>" if items else ""

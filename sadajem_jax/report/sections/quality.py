@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from sadajem_jax.report import html, names, ours
+from sadajem_jax.report import figures, html, names, ours
 from sadajem_jax.report.html import cell, text
 from sadajem_jax.report.run import Run, part_of
 
@@ -38,8 +38,9 @@ def section(run: Run) -> str:
     rows = [_row(run, name, record) for name, record in found.items()]
     notes = "".join(f"<li>{text(note)}</li>" for note in run.notes("quality"))
     return (
-        f"<h2>Sample quality</h2>\n<p>{text(EXPLAINED)}</p>\n"
-        f"{html.table(HEADER, rows, kind='all')}\n<ul class='soft'>{notes}</ul>"
+        f"{html.heading('Sample quality')}\n<p>{text(EXPLAINED)}</p>\n"
+        f"{html.table(HEADER, rows, kind='all')}\n<ul class='soft'>{notes}</ul>\n"
+        f"{figures.of(run, 'quality')}"
     )
 
 
@@ -48,7 +49,8 @@ def _row(run: Run, name: str, record: Mapping[str, Any]) -> html.Row:
     stem, network = _stem(record.get("metrics", ())), settings.get("network", "–")
 
     def value(*names: str) -> float | None:
-        return next((run.metrics[k] for n in names if (k := f"{stem}/{n}") in run.metrics), None)
+        key = next((k for name in names if (k := f"{stem}/{name}") in run.metrics), None)
+        return None if key is None else run.tell(key)
 
     kid = value("kid")
     cells = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sadajem_jax.report import html, ours
+from sadajem_jax.report import figures, html, ours
 from sadajem_jax.report.html import cell, text
 from sadajem_jax.report.run import Run, Subject
 
@@ -36,7 +36,10 @@ def section(run: Run) -> str:
     if not tables:
         return ""
     notes = "".join(f"<li>{text(note)}</li>" for note in run.notes("robustness"))
-    return f"<h2>Robustness</h2>\n<p>{text(EXPLAINED)}</p>\n{tables}\n<ul class='soft'>{notes}</ul>"
+    return (
+        f"{html.heading('Robustness')}\n<p>{text(EXPLAINED)}</p>\n{tables}\n"
+        f"<ul class='soft'>{notes}</ul>\n{figures.of(run, 'robustness')}"
+    )
 
 
 def _pgd(run: Run) -> str:

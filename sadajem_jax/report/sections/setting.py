@@ -23,7 +23,8 @@ def section(run: Run) -> str:
         for name, value in flat(run.config).items()
     )
     return (
-        f"<h2>Times and hardware</h2>\n{html.table(HEADER, rows)}\n<h2>Config</h2>\n"
+        f"{html.heading('Times and hardware')}\n{html.table(HEADER, rows)}\n"
+        f"{html.heading('Config')}\n"
         f'<div class="columns">{fields}</div>\n'
         f'<p class="soft">sadajem-jax {__version__}; all numbers in float32 at the highest matrix '
         "precision, batch norm in evaluation mode unless a caption says otherwise.</p>"

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sadajem_jax.data.specs import DataError
-from sadajem_jax.evaluation import image_files
+from sadajem_jax.inference import image_files
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 5, 5, 3)).astype(np.uint8)
 

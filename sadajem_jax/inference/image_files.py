@@ -16,8 +16,8 @@ from sadajem_jax.console.errors import first_line
 from sadajem_jax.console.progress import Advance
 from sadajem_jax.data import prepared
 from sadajem_jax.data.specs import DataError
-from sadajem_jax.evaluation.fitting import fit
 from sadajem_jax.inference import pictures
+from sadajem_jax.inference.fitting import fit
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
