@@ -114,6 +114,16 @@ def of_first(act: Callable[[], T]) -> T:
     return value
 
 
+def first_then_all(act: Callable[[], T]) -> T:
+    """What `act` gives in each process: the others begin when the first has done it, and left it.
+
+    So a data set is prepared once in a folder that all of them see.
+    """
+    found: list[T] = []
+    of_first(lambda: found.append(act()))
+    return found[0] if found else act()
+
+
 def _attempt(act: Callable[[], Any]) -> tuple[str, Any]:
     """("", what it gives), or (the UserError's line, None)."""
     try:

@@ -124,7 +124,7 @@ def prepared(
         experiment.require_mirrors(recipe)
     loading.check_available(recipe.spec, recipe.data_dir, "train")
     memory.check(recipe)
-    loaded = loading.load(recipe.spec, "train", recipe.data_dir)
+    loaded = processes.first_then_all(lambda: loading.load(recipe.spec, "train", recipe.data_dir))
     trained_on = identity.mark_of(loaded)
     if past is not None:
         identity.require_same_images(past, trained_on, workdir)

@@ -63,6 +63,7 @@ def test_one_process_joins_and_asks_nothing() -> None:
     with processes.joined(None):
         assert (processes.number(), processes.count(), processes.is_first()) == (0, 1, True)
         assert processes.of_first(lambda: "found") == "found" and processes.highest(7) == 7
+        assert processes.first_then_all(lambda: "found") == "found"
 
 
 LEAVES = """
