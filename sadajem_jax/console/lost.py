@@ -25,11 +25,22 @@ logger = logging.getLogger(__name__)
 STATUS = 75  # "a temporary failure, try again", as sysexits.h has it
 GRACE = 5.0  # seconds that a process which leaves with an error waits for the others to leave too
 
-SIGNS = ("gloo", "nccl", "heartbeat", "coordination", "connection", "unavailable", "barrier")
-"""Words of errors that a lost process leaves in the others."""
+SIGNS = ("gloo ", "nccl", "heartbeat", "barrier", "coordination service", "coordinationservice")
+"""What errors say that a lost process leaves in the others."""
+
+APART = (
+    "the processes of this run do not come together: start all of them within five minutes, give "
+    "--coordinator_address=HOST:PORT that all can reach, --num_processes=N and --process_id=0 to "
+    "N-1, or --num_processes=1 for a run by itself"
+)
 
 _Handler = ctypes.CFUNCTYPE(None, ctypes.c_int)
-_known: dict[str, Any] = {"state": lambda: "", "status": None}
+_known: dict[str, Any] = {"is_joined": False, "state": lambda: "", "status": None}
+
+
+def joined() -> None:
+    """Takes note that the processes have come together."""
+    _known["is_joined"] = True
 
 
 def resumes_from(state: Callable[[], str]) -> None:
@@ -56,18 +67,20 @@ def sign(error: BaseException | None) -> BaseException | None:
     Examples:
       >>> sign(ValueError("UNKNOWN: Gloo all-reduce failed: ..."))
       ValueError('UNKNOWN: Gloo all-reduce failed: ...')
-      >>> sign(ValueError("Gloom")) is None
+      >>> sign(ValueError("expected a number")) is None
       True
     """
     if error is None:
         return None
-    words = str(error).lower().replace(":", " ").replace("-", " ").split()
-    is_own = isinstance(error, UserError | OSError) or not any(word in words for word in SIGNS)
+    said = str(error).lower()
+    is_own = isinstance(error, UserError | OSError) or not any(word in said for word in SIGNS)
     return sign(error.__cause__) if is_own else error
 
 
 def line() -> str:
     """What is said."""
+    if not _known["is_joined"]:
+        return f"error: {APART}\n"
     return (
         "error: a process of this run was lost (its own log says more): start the same command "
         f"again for all processes, it goes on from the last checkpoint{_known['state']()}\n"

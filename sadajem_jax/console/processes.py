@@ -52,9 +52,10 @@ def joined(launch: Launch | None) -> Iterator[None]:
     if launch is None:
         yield
         return
-    _join(launch)
     with contextlib.ExitStack() as stack:
         stack.enter_context(lost.watched())
+        _join(launch)
+        lost.joined()
         if not is_first():
             nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
             stack.enter_context(contextlib.redirect_stdout(nowhere))
@@ -75,12 +76,14 @@ def _join(launch: Launch) -> None:
             heartbeat_timeout_seconds=HEARTBEAT,
         )
     except Exception as error:  # of a scheduler, an address, a network
-        raise UserError(
-            f"the processes of this run do not come together ({first_line(error)}): give "
-            f"--coordinator_address=HOST:PORT, --num_processes=N and --process_id=0 to N-1, or "
-            f"--num_processes=1 for a run by itself"
-        ) from error
+        raise UserError(f"{first_line(error)}: {lost.APART}") from error
     _number, _count = launch.number, launch.processes or jax.process_count()
+    own, there = jax.local_device_count(), jax.device_count()
+    if own * _count != there:
+        raise UserError(
+            f"every process of a run must see as many devices: this one sees {own}, all {_count} "
+            f"see {there}; mend CUDA_VISIBLE_DEVICES"
+        )
     _connect()
 
 

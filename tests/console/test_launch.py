@@ -72,6 +72,7 @@ from sadajem_jax.console import lost
 from sadajem_jax.console.errors import UserError
 lost.resumes_from(lambda: " (step 7)")
 with lost.watched():
+    {when}
     {what}
 """
 
@@ -80,6 +81,7 @@ with lost.watched():
     "what, status, words",
     [
         ("os.abort()", 75, "was lost (its own log says more): start the same command again"),
+        ("os.abort()  # too early", 75, "do not come together: start all of them"),
         ("raise ValueError('UNKNOWN: Gloo all-reduce failed')", 75, "checkpoint (step 7)"),
         ("raise UserError('expected this')", 2, "error: expected this"),
         ("raise ValueError('a fault of ours')", 1, "Traceback"),
@@ -92,6 +94,7 @@ def test_a_process_that_cannot_go_on_says_why_and_leaves(
 
     No exception and no wait for the others keeps the process.
     """
-    script = [sys.executable, "-c", LEAVES.format(what=what)]
+    when = "" if "early" in what else "lost.joined()"
+    script = [sys.executable, "-c", LEAVES.format(when=when, what=what)]
     done = subprocess.run(script, cwd=places.ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == status and words in done.stderr, done.stderr

@@ -93,7 +93,7 @@ def start_two(argv: list[str]) -> list[subprocess.Popen[str]]:
 
 def wait_for_step(workdir: pathlib.Path, step: int, pair: list[subprocess.Popen[str]]) -> None:
     """Returns when the run has logged `step`; fails if a process ends before."""
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while max(runs.logged_steps(workdir), default=0) < step:
         ended = [process.communicate() for process in pair if process.poll() is not None]
         assert not ended and time.monotonic() < deadline, ended
@@ -111,7 +111,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     wait_for_step(folder, 5, pair)
     pair[1].send_signal(signal.SIGKILL)
     begin = time.monotonic()
-    said, error = pair[0].communicate(timeout=300)
+    said, error = pair[0].communicate(timeout=600)
     assert time.monotonic() - begin < SECONDS
     assert pair[0].returncode == lost.STATUS, error
     (line,) = [line for line in error.splitlines() if line.startswith("error: a process of this")]
@@ -122,7 +122,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     pair = start_two(argv)
     wait_for_step(folder, saved + 3, pair)
     pair[1].send_signal(signal.SIGUSR1)  # one hears it, both leave
-    outputs = [process.communicate(timeout=300) for process in pair]
+    outputs = [process.communicate(timeout=600) for process in pair]
     assert [process.returncode for process in pair] == [128 + signal.SIGUSR1] * 2, outputs
     assert f"going on from the checkpoint of step {saved}" in outputs[0][0]
     assert "the same command goes on" in outputs[0][0]
@@ -158,7 +158,7 @@ def test_two_processes_evaluate_as_one(workdir: pathlib.Path, tmp_path: pathlib.
     alone = shutil.copytree(workdir, tmp_path / "W")
     flags = ["--mode=eval", "--config.eval.only=accuracy,calibration"]
     pair = start_two([*flags, f"--workdir={workdir}"])
-    outputs = [process.communicate(timeout=300) for process in pair]
+    outputs = [process.communicate(timeout=600) for process in pair]
     assert [process.returncode for process in pair] == [0, 0], outputs
     assert main.main([*flags, f"--workdir={alone}"]) == 0
     one, two = (json.loads((w / "metrics.json").read_text()) for w in (alone, workdir))
