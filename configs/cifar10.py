@@ -21,6 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.system = "sadajem"  # a label: what FILE:NAME set the fields below to
     config.seed = 0
     config.deterministic = False  # on a GPU: bit-equal resuming, slower (always so on a CPU)
+    config.keep_compiled = True  # compiled programs in the user's cache folder, for later starts
     config.init_from = ""  # a workdir whose last model to start from
 
     config.data = data = ml_collections.ConfigDict()

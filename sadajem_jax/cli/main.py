@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import ml_collections
 
+from sadajem_jax.cli import compiled, rules
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.cli import flags as command_line
 from sadajem_jax.cli import help as help_page
-from sadajem_jax.cli import rules
 from sadajem_jax.cli.flags import Flags, nearest
 from sadajem_jax.console import command, launch, processes, xla_flags
 from sadajem_jax.console.errors import UserError
@@ -69,7 +69,7 @@ def train_mode(flags: Flags) -> int:
     """--mode=train: trains, or goes on, then evaluates."""
     config, workdir = read_config(flags), workdir_of(flags)
     described = launch.described(flags.plain, os.environ)
-    round_as_written(config)
+    make_ready(config)
     if config.deterministic:
         determinism.apply(workdir, described.number if described else 0)
     with processes.joined(described):
@@ -94,6 +94,7 @@ def plan_mode(flags: Flags) -> int:
     if device:
         return _plan_for_device(flags)
     config = read_config(flags)
+    make_ready(config)
     from sadajem_jax.cli import plan
 
     plan.plan(recipes.of(config))
@@ -149,7 +150,7 @@ def sample_mode(flags: Flags) -> int:
     from sadajem_jax.inference import load, sample
 
     options = sample.read_options(flags.plain)
-    round_as_written(config_files.of_settings(run_settings.read(workdir)))
+    make_ready(config_files.of_settings(run_settings.read(workdir)))
     sample.run(load.load(workdir, checkpoint, data_dir=data_dir), options)
     return 0
 
@@ -159,16 +160,18 @@ def eval_mode(flags: Flags) -> int:
     workdir = run_folder(flags)
     config = run_config(workdir, flags.overrides)
     described = launch.described(flags.plain, os.environ)
-    round_as_written(config)
+    make_ready(config)
     with Farewell("stopped; the same command goes on"), processes.joined(described):
         from sadajem_jax.evaluation import evaluate
 
         return evaluate.evaluate(config, workdir)
 
 
-def round_as_written(config: ml_collections.ConfigDict) -> None:
-    """See `xla_flags.round_as_written`; to be called before JAX first meets a device."""
+def make_ready(config: ml_collections.ConfigDict) -> None:
+    """Sets what is to be set before JAX first meets a device or compiles."""
     xla_flags.round_as_written(config.model.dtype, config.eval.attack_dtype)
+    if config.keep_compiled:
+        compiled.keep()
 
 
 def run_config(workdir: pathlib.Path, overrides: Mapping[str, str]) -> ml_collections.ConfigDict:

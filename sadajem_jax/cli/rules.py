@@ -61,6 +61,7 @@ RULES: dict[str, Rule] = {
     "system": Rule(str, bool, "a word"),
     "seed": Rule(int, lambda v: 0 <= v < 2**31, "a whole number from 0 to 2^31 - 1"),
     "deterministic": _BOOL,
+    "keep_compiled": _BOOL,
     "init_from": _TEXT,
     "data.name": _one_of(*specs.NAMES),
     "data.data_dir": _TEXT,

@@ -37,8 +37,8 @@ class StopSignal(Listener):
             return
         self.number = number
         name = signal.Signals(number).name
-        print(f"{name}: saving after the running step; once more to leave at once", file=sys.stderr)
-        sys.stderr.flush()
+        more = "" if number == signal.SIGUSR1 else "; once more to leave at once"
+        print(f"{name}: saving after the running step{more}", file=sys.stderr, flush=True)
 
 
 class Agreed:

@@ -118,6 +118,8 @@ class Checkpoints:
           Damaged: if it cannot be read, or its checksum does not fit.
           UserError: if a later version of the program wrote it.
         """
+        if not self._read_only:
+            self.wait()  # it may be the one that is being written
         try:
             shapes = self._reader.item_metadata(step)["state"].tree
             plain = jax.tree.map(lambda array: np.empty(array.shape, array.dtype), shapes)

@@ -22,7 +22,7 @@ DEFAULTS = pathlib.Path(__file__).with_name("defaults.json")
 COMPLETE = "cifar10"  # the config that other data sets' say their differences from
 
 # These change where a run computes, how long it holds out and what it tells: not what it computes.
-FREE = ("data.data_dir", "deterministic", "train.max_restarts")
+FREE = ("data.data_dir", "deterministic", "keep_compiled", "train.max_restarts")
 FREE_SECTIONS = ("log", "eval", "checkpoint")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from sadajem_jax import backend
+from sadajem_jax.console import user_folder
 from sadajem_jax.console.progress import Advance
 from sadajem_jax.evaluation import costs
 from sadajem_jax.evaluation.asked import Asked
@@ -40,7 +41,7 @@ BIASED = (
 
 def pieces(asked: Asked) -> Iterator[Piece]:
     """A piece for each set and network, and one of the released protocol for the buffer."""
-    judges, kept = networks(asked), References(references.folder())
+    judges, kept = networks(asked), References(user_folder.cache())
     real = compared_with(asked)
     for source in judged(asked):
         for network in judges:

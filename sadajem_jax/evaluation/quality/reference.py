@@ -122,12 +122,6 @@ def _keep(file: pathlib.Path, made: Reference, meta: dict[str, object]) -> None:
         logger.warning("%s could not be kept for the next time (%s)", file, error)
 
 
-def folder() -> pathlib.Path:
-    """Where references are kept unless told: `SADAJEM_CACHE_DIR`, or the user's cache folder."""
-    users = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(os.environ.get("SADAJEM_CACHE_DIR") or pathlib.Path(users) / "sadajem_jax")
-
-
 def _cached(file: pathlib.Path, meta: dict[str, object]) -> Reference | None:
     try:
         arrays, found = archive.read(file)

@@ -92,15 +92,3 @@ def test_a_cache_that_cannot_be_written_costs_no_result(
     assert counted.passes == 1 and found.moments.n == 40
     assert "could not be kept" in caplog.text
     assert kept.has(counted, IMAGES) and not kept.has(counted, 255 - IMAGES)  # type: ignore[arg-type]
-
-
-def test_the_folder_is_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ours if SADAJEM_CACHE_DIR names it, else below XDG_CACHE_HOME, else below ~/.cache."""
-    monkeypatch.setenv("HOME", "/home/a")
-    monkeypatch.delenv("SADAJEM_CACHE_DIR", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert references.folder() == pathlib.Path("/home/a/.cache/sadajem_jax")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
-    assert references.folder() == pathlib.Path("/cache/sadajem_jax")
-    monkeypatch.setenv("SADAJEM_CACHE_DIR", "/mine")
-    assert references.folder() == pathlib.Path("/mine")
