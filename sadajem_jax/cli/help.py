@@ -27,6 +27,8 @@ sadajem-jax: trains, evaluates and samples from sharpness-aware joint energy-bas
            file (a picture comes beside it) or a new folder of PNG files
 --refine_from, --label, --seed, --num_steps   of its chains: an .npz file or folder that they start
            from, their class (a number, a name or each), seed and length
+--coordinator_address, --num_processes, --process_id   of several processes that work as one, where
+           no scheduler says so: docs/clusters.md
 
 configs, each explained in its file:
 {configs}

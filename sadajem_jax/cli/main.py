@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,7 +13,7 @@ from sadajem_jax.cli import config as config_files
 from sadajem_jax.cli import flags as command_line
 from sadajem_jax.cli import help as help_page
 from sadajem_jax.cli.flags import Flags, nearest
-from sadajem_jax.console import command, xla_flags
+from sadajem_jax.console import command, launch, processes, xla_flags
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.listening import Farewell
 from sadajem_jax.training import determinism, recipes
@@ -22,7 +23,16 @@ SAMPLE_FLAGS = dict.fromkeys(
     ("source", "n", "out", "label", "seed", "num_steps", "refine_from"), ""
 )
 PLAN_FLAGS = {"for": "", "device": "", "devices": ""}
-FLAGS = {"config": "", "workdir": "", "mode": "train", **PLAN_FLAGS, **SAMPLE_FLAGS}
+LAUNCH_FLAGS = dict.fromkeys(launch.FLAGS, "")
+FLAGS = {
+    "config": "",
+    "workdir": "",
+    "mode": "train",
+    **PLAN_FLAGS,
+    **SAMPLE_FLAGS,
+    **LAUNCH_FLAGS,
+}
+OWNERS = ((("sample",), SAMPLE_FLAGS), (("plan",), PLAN_FLAGS), (("train", "eval"), LAUNCH_FLAGS))
 PLANS = ("train", "eval")
 
 
@@ -45,10 +55,10 @@ def dispatch(argv: Sequence[str]) -> int:
     if mode not in MODES:
         hint = nearest(mode, MODES)
         raise UserError(f"--mode must be one of {', '.join(MODES)}, found {mode!r}{hint}")
-    for owner, names in (("sample", SAMPLE_FLAGS), ("plan", PLAN_FLAGS)):
-        stray = [name for name in names if flags.plain[name] and mode != owner]
+    for owners, names in OWNERS:
+        stray = [name for name in names if flags.plain[name] and mode not in owners]
         if stray:
-            raise UserError(f"--{stray[0]} belongs to --mode={owner}, found --mode={mode}")
+            raise UserError(f"--{stray[0]} belongs to --mode={owners[0]}, found --mode={mode}")
     return MODES[mode](flags)
 
 
@@ -58,13 +68,15 @@ def dispatch(argv: Sequence[str]) -> int:
 def train_mode(flags: Flags) -> int:
     """--mode=train: trains, or goes on, then evaluates."""
     config, workdir = read_config(flags), workdir_of(flags)
-    print(f"workdir: {workdir}", flush=True)
+    described = launch.described(flags.plain, os.environ)
     make_ready(config)
     if config.deterministic:
-        determinism.apply(workdir)
-    from sadajem_jax.training import train
+        determinism.apply(workdir, described.number if described else 0)
+    with processes.joined(described):
+        print(f"workdir: {workdir}", flush=True)
+        from sadajem_jax.training import train
 
-    return train.train(recipes.of(config), workdir)
+        return train.train(recipes.of(config), workdir)
 
 
 def plan_mode(flags: Flags) -> int:
@@ -147,8 +159,9 @@ def eval_mode(flags: Flags) -> int:
     """--mode=eval: evaluates what a run's folder holds."""
     workdir = run_folder(flags)
     config = run_config(workdir, flags.overrides)
+    described = launch.described(flags.plain, os.environ)
     make_ready(config)
-    with Farewell("stopped; the same command goes on"):
+    with Farewell("stopped; the same command goes on"), processes.joined(described):
         from sadajem_jax.evaluation import evaluate
 
         return evaluate.evaluate(config, workdir)

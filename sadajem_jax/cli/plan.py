@@ -80,7 +80,7 @@ def measure(recipe: Recipe) -> tuple[float, str]:
         small = recipe._replace(constants=constants, batch_size_px=px, batch_size_label=2 * px)
         how = f"scaled from a step with K = 1 and batches of {px} and {2 * px}"
     batch = max(small.batch_size_px, small.batch_size_label)
-    images, over = random_images(recipe.spec, batch), sharding.local(small)
+    images, over = random_images(recipe.spec, batch), sharding.mesh_of(small)
     run = experiment.build(small, images, over=over)
     return _seconds_per_step(run) * forwards(recipe) / forwards(small), how
 

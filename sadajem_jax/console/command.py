@@ -16,14 +16,16 @@ def run(act: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     """Does what a command line says; returns the exit status, 2 after what the user can mend."""
     try:
         return act(argv)
-    except UserError as error:
-        return _fail(str(error))
-    except OSError as error:  # the disk is full, a folder is gone: nothing of ours to trace
+    except (UserError, OSError) as error:
+        return fail(error)
+
+
+def fail(error: UserError | OSError) -> int:
+    """Says a mistake in a line; returns the exit status."""
+    line = str(error)
+    if isinstance(error, OSError):  # the disk is full, a folder is gone: nothing of ours to trace
         where = f" ({error.filename})" if error.filename else ""
-        return _fail(f"{error.strerror or error}{where}: free or mend it, then run this again")
-
-
-def _fail(line: str) -> int:
+        line = f"{error.strerror or error}{where}: free or mend it, then run this again"
     print(f"error: {line}", file=sys.stderr, flush=True)
     return MISTAKE
 

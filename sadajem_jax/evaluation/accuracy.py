@@ -45,7 +45,7 @@ def evaluate(
     Returns:
       {f"{split}/accuracy": ..., f"{split}/nll": ...}.
     """
-    size = min(batch_size, -(-len(labels) // jax.local_device_count()))
+    size = min(batch_size, -(-len(labels) // jax.device_count()))
     found = passes.outputs(network, variables, images, batch_size=size)
     return dict(from_logits(found.logits, labels, split))
 

@@ -9,6 +9,7 @@ import pathlib
 
 import ml_collections
 
+from sadajem_jax.console.processes import of_first
 from sadajem_jax.data import loading
 from sadajem_jax.data.loading import Images
 from sadajem_jax.data.specs import get_spec
@@ -67,10 +68,10 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
         options=options,
         data_dir=data_dir,
     )
-    Records(workdir).name_parts(parts.NAMES)
+    of_first(lambda: Records(workdir).name_parts(parts.NAMES))
     names = [name for name in parts.NAMES if name in (options.only or parts.NAMES)]
     outcomes = runner.run([piece for name in names for piece in parts.of(name)(asked)])
-    print(f"report: {page.write(workdir)}", flush=True)
+    print(f"report: {of_first(lambda: page.write(workdir))}", flush=True)
     return exit_status(outcomes)
 
 

@@ -9,14 +9,17 @@ import platform
 
 import jax
 
+from sadajem_jax.console import processes
+
 
 @functools.cache
 def hardware() -> str:
     """The devices by their kind; of a CPU its model and cores."""
     device = jax.local_devices()[0]
-    count = jax.local_device_count()
+    count = jax.device_count()
     kind = device.device_kind if device.platform != "cpu" else _cpu()
-    return f"{count} x {kind}" if count > 1 else kind
+    where = f" of {processes.count()} processes" if processes.count() > 1 else ""
+    return f"{count} x {kind}{where}" if count > 1 else kind
 
 
 def _cpu() -> str:

@@ -120,7 +120,7 @@ class Passes:
     @property
     def batch_size(self) -> int:
         """Images a device takes at a time: not above what there are, as padding costs time."""
-        each = -(-len(self.test.labels) // jax.local_device_count())
+        each = -(-len(self.test.labels) // jax.device_count())
         return min(self._most, each)
 
     def on_test(self, *, gradient: bool = False, progress: Advance | None = None) -> Outputs:

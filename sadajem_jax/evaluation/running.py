@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from sadajem_jax import __version__
+from sadajem_jax.console import processes
 from sadajem_jax.console.errors import UserError, first_line
+from sadajem_jax.console.processes import of_first
 from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
 from sadajem_jax.evaluation.hardware import hardware
@@ -98,7 +100,8 @@ class Runner:
     def is_due(self, piece: Piece) -> bool:
         """Whether a piece is to be done: it was not before, on this model, set and settings."""
         if piece.name not in self._due:
-            self._due[piece.name] = self._force or not self._was_done(piece)
+            is_due = self._force or not of_first(lambda: self._was_done(piece))
+            self._due[piece.name] = is_due
         return self._due[piece.name]
 
     def _due_of(self, part: str) -> list[Piece]:
@@ -124,7 +127,8 @@ class Runner:
     def _leave(self, piece: Piece) -> Outcome:
         name = self._prefix + piece.name
         if piece.order is not None:  # sets may be asked for in another order
-            self._records.refresh(name, {"label": piece.label, "order": piece.order})
+            fields = {"label": piece.label, "order": piece.order}
+            of_first(lambda: self._records.refresh(name, fields))
         print(f"{name}: done before for this checkpoint and these settings", flush=True)
         return Outcome.THERE
 
@@ -132,12 +136,13 @@ class Runner:
         name, start, found = self._prefix + piece.name, time.time(), Found()
         with Progress(name, unit=piece.unit) as progress:
             outcome, reason = self._attempt(piece, found, progress)
+        outcome, reason = _of_all(outcome, reason)
         if reason is not None:
             found.numbers, found.figures = {}, []  # half a piece is none
         record = self._record(piece, found) | _effort(piece, progress, start)
         record |= {} if reason is None else {"not_computed": reason}
         numbers = {self._prefix + key: value for key, value in found.numbers.items()}
-        self._records.write(name, record, numbers, found.figures)
+        of_first(lambda: self._records.write(name, record, numbers, found.figures))
         short = {key.removeprefix(f"{piece.name}/"): v for key, v in found.numbers.items()}
         print(_summary(name, record, short), flush=True)
         return outcome
@@ -148,7 +153,8 @@ class Runner:
         """Runs a piece into `found`: (what became of it, why it could not be done)."""
         try:
             found.checksum = piece.checksum()
-            self._allowance.refuse_long(piece.part, self._due_of(piece.part))
+            due = self._due_of(piece.part)
+            of_first(lambda: self._allowance.refuse_long(piece.part, due))  # clocks differ
             found.take(piece.run(progress))
         except UserError as error:
             return Outcome.NOT_COMPUTED, str(error)
@@ -169,6 +175,13 @@ class Runner:
             "size": found.size and found.size._asdict(),
             "notes": found.notes,
         }
+
+
+def _of_all(outcome: Outcome, reason: str | None) -> tuple[Outcome, str | None]:
+    """What became of a piece that is none where any process of the run failed."""
+    if processes.highest(reason is not None) and reason is None:
+        return Outcome.FAILED, "it failed in another process, whose log says why"
+    return outcome, reason
 
 
 class Found:

@@ -1,7 +1,8 @@
-"""Per-row work over a data set on all local devices: the only place with pmap.
+"""Per-row work over a data set on all devices of a run: the only place with pmap.
 
-Each process holds host-local copies of the parameters, so that several can evaluate at once. All
-matrix products run at `highest` precision: on a GPU float32 would otherwise mean TF32.
+Each process takes its part of the rows, on its own devices and with its own copy of the parameters,
+and all have the values of all rows in the end. All matrix products run at `highest` precision: on a
+GPU float32 would otherwise mean TF32.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from sadajem_jax.console import processes
 from sadajem_jax.console.progress import Advance
 
 Rows = Any
@@ -44,7 +47,7 @@ class ShardedRows:
     def __call__(
         self, variables: Any, rows: Rows, progress: Advance | None = None
     ) -> dict[str, np.ndarray]:
-        """Runs over all rows.
+        """Runs over all rows; where several processes make up a run, all must call it.
 
         Args:
           variables: of the model, host-local.
@@ -60,6 +63,19 @@ class ShardedRows:
         num_rows = len(jax.tree.leaves(rows)[0])
         if not num_rows:
             raise ValueError("expected at least one row, found none")
+        if processes.count() == 1:
+            return self._here(variables, rows, num_rows, progress)
+        each = -(-num_rows // processes.count())
+        own = np.minimum(np.arange(each) + processes.number() * each, num_rows - 1)
+        rows = jax.tree.map(lambda x: x[own], rows)
+        found = self._here(variables, rows, each, progress)
+        found = multihost_utils.process_allgather(found, tiled=True)
+        return {name: value[:num_rows] for name, value in found.items()}
+
+    def _here(
+        self, variables: Any, rows: Rows, num_rows: int, progress: Advance | None
+    ) -> dict[str, np.ndarray]:
+        """Runs over rows [N, ...] on this process's devices."""
         parts: dict[str, list[np.ndarray]] = {}
         done = 0
         for values in self._batches(variables, rows, num_rows):

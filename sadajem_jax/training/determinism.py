@@ -11,12 +11,14 @@ import pathlib
 from sadajem_jax.console import xla_flags
 
 
-def apply(workdir: pathlib.Path) -> None:
+def apply(workdir: pathlib.Path, number: int = 0) -> None:
     """Sets XLA_FLAGS; to be called before JAX first touches a device.
 
     Args:
       workdir: W; W/autotune.textproto is written by the first process and read by later ones.
+      number: of this process where several make up a run: each has a file of its own.
     """
-    kept = (workdir / "autotune.textproto").absolute()
+    name = f"autotune_{number}.textproto" if number else "autotune.textproto"
+    kept = (workdir / name).absolute()
     way = "load_autotune_results_from" if kept.exists() else "dump_autotune_results_to"
     xla_flags.add("--xla_gpu_deterministic_ops=true", f"--xla_gpu_{way}={kept}")

@@ -70,7 +70,7 @@ def build(
       images: the training images, on the host, without those held out.
       restarts: how often the run went back after a divergence; part of every key.
       num_sgld_steps: K where it is no longer the recipe's.
-      over: the devices that share its batches, see `sharding.local`.
+      over: the devices that share its batches, see `sharding.mesh_of`.
 
     Raises:
       UserError: if the images are too few for the recipe.

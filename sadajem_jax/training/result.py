@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from sadajem_jax.console import processes
 from sadajem_jax.console.words import duration
 from sadajem_jax.data import loading
 from sadajem_jax.data.loading import Images
 from sadajem_jax.evaluation import accuracy
 from sadajem_jax.train_state import TrainState
+from sadajem_jax.training import sharding
 from sadajem_jax.training.identity import Past
 from sadajem_jax.training.recipes import Recipe
 from sadajem_jax.workdir import best, records
@@ -35,7 +37,7 @@ def light(recipe: Recipe, held_out: Images, state: TrainState) -> dict[str, floa
 
 
 def _accuracy(recipe: Recipe, variables: Any, images: Images, split: str) -> dict[str, float]:
-    size = recipe.eval_batch_size
+    size, variables = recipe.eval_batch_size, sharding.own(variables)
     return accuracy.evaluate(recipe.network, variables, *images, batch_size=size, split=split)
 
 
@@ -50,11 +52,16 @@ def write(recipe: Recipe, workdir: pathlib.Path, state: TrainState) -> None:
     """Evaluates a finished run, and its best model if there is one, into W/metrics.json."""
     step = int(state.step)
     found = _accuracy(recipe, state.variables, _test_images(recipe), "test")
-    records.merge_metrics(workdir, found, records.by_training(step))
+    _record(workdir, found, step)
     _write_best(recipe, workdir)
-    speed = typical_speed(workdir / "train_metrics.jsonl")
-    of_run = {"train/steps": step} | ({SPEED: speed} if speed else {})
-    records.merge_metrics(workdir, of_run, records.by_training(step))
+    speed = typical_speed(workdir / "train_metrics.jsonl") if processes.is_first() else None
+    _record(workdir, {"train/steps": step} | ({SPEED: speed} if speed else {}), step)
+
+
+def _record(workdir: pathlib.Path, found: dict[str, float], step: int, of: str = "last") -> None:
+    """Puts numbers into W/metrics.json; all processes have them, and the first writes."""
+    if processes.is_first():
+        records.merge_metrics(workdir, found, records.by_training(step, of))
 
 
 def _write_best(recipe: Recipe, workdir: pathlib.Path) -> None:
@@ -65,7 +72,7 @@ def _write_best(recipe: Recipe, workdir: pathlib.Path) -> None:
     found = _accuracy(recipe, variables, _test_images(recipe), "test")
     of_best = {f"best/{name}": value for name, value in found.items()}
     of_best["best/train/steps"] = chosen.step
-    records.merge_metrics(workdir, of_best, records.by_training(chosen.step, "best"))
+    _record(workdir, of_best, chosen.step, "best")
 
 
 def is_there(past: Past, recipe: Recipe, workdir: pathlib.Path) -> bool:

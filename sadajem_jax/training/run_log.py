@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import time
+from typing import Any
 
 import numpy as np
 
@@ -112,3 +113,18 @@ class RunLog:
         """Flushes the event files and clears the progress bar."""
         self._progress.close()
         self.writer.close()
+
+
+class Quiet:
+    """A log that tells nothing, of a process beside the one that does."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def add(self, *_: Any) -> None:
+        """Nothing."""
+
+    def samples(self, *_: Any) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""

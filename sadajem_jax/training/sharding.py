@@ -4,6 +4,9 @@ Rows lie in equal parts, one a device: those of a feed, and with them images, ch
 activations, and the replay buffer, whose strata of a device are those that its rows draw from.
 All else lies whole on every device and is made there: the data set, fresh rows, parameters. So no
 image leaves its device; gradients, losses and batch norm's moments are summed over them.
+
+The devices are those of all processes of the run. Each process makes the same calls in the same
+order, and places the same values, of which it keeps what its own devices hold.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.linen.dtypes import promote_dtype
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from sadajem_jax.console.errors import UserError
@@ -29,10 +33,10 @@ Over = Mesh | None
 """The devices of a run in a row; None: one, which is the default one, and nothing is placed."""
 
 
-def local(recipe: Recipe) -> Over:
-    """As many devices of this machine as the recipe is shared out over, see `shared`."""
+def mesh_of(recipe: Recipe) -> Over:
+    """As many devices of the run as the recipe is shared out over, see `shared`."""
     parts = recipe.constants.shares.parts
-    return Mesh(np.array(jax.local_devices()[:parts]), (AXIS,)) if parts > 1 else None
+    return Mesh(np.array(jax.devices()[:parts]), (AXIS,)) if parts > 1 else None
 
 
 def of_program(over: Over, *, is_looped: bool) -> dict[str, Any]:
@@ -46,7 +50,40 @@ def of_program(over: Over, *, is_looped: bool) -> dict[str, Any]:
 
 def placed(tree: Any, placement: Any) -> Any:
     """The tree where it should lie; None: where it is."""
-    return tree if placement is None else jax.device_put(tree, placement)
+    if placement is None:
+        return tree
+    if jax.process_count() == 1:
+        return jax.device_put(tree, placement)
+    return jax.tree.map(_of_own, tree, jax.tree.broadcast(placement, tree))
+
+
+def _of_own(x: Any, placement: NamedSharding) -> jax.Array:
+    """An array over all processes' devices, of which this one places what its own hold."""
+    if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        data = _of_own(jax.random.key_data(x), placement)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
+    if isinstance(x, jax.Array) and not x.is_fully_addressable:
+        is_there = x.sharding.is_equivalent_to(placement, x.ndim)
+        return x if is_there else jax.jit(_same, out_shardings=placement)(x)
+    return jax.make_array_from_callback(np.shape(x), placement, lambda index: x[index])
+
+
+def on_host(x: jax.Array) -> np.ndarray:
+    """An array's values, also of those rows that lie on other processes' devices."""
+    if x.is_fully_addressable or x.is_fully_replicated:
+        return np.asarray(x)
+    return np.asarray(multihost_utils.process_allgather(x, tiled=True))
+
+
+def _same(x: jax.Array) -> jax.Array:
+    return x
+
+
+def own(tree: Any) -> Any:
+    """Arrays that lie whole on every device, as they lie on this process's own."""
+    if jax.process_count() == 1:
+        return tree
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
 def whole_on(over: Over) -> Any:

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: the first asks the run to save and leave, the second leaves at once."""
+"""SIGTERM, Ctrl-C, SIGUSR1: the first asks the run to save and leave, the second leaves at once."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import os
 import signal
 import sys
 
+from sadajem_jax.console import processes
 from sadajem_jax.console.listening import Listener
 
 
 class StopSignal(Listener):
     """A context in which the signals only set a flag; call it to read the flag.
 
-    A second signal ends the process there and then, also in a compilation.
+    A second signal ends the process there and then, also in a compilation; not SIGUSR1, which
+    schedulers may send more than once.
 
     Attributes:
       number: the signal received, 0 if none.
     """
 
-    handled = (signal.SIGTERM, signal.SIGINT)
+    handled = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
     def __init__(self) -> None:
         self.number = 0
@@ -29,9 +31,30 @@ class StopSignal(Listener):
 
     def received(self, number: int) -> None:
         """Notes the first, leaves with the second."""
-        if self.number:
+        if self.number and number != signal.SIGUSR1:
             os._exit(128 + number)
+        if self.number:
+            return
         self.number = number
         name = signal.Signals(number).name
-        print(f"{name}: saving after the running step; once more to leave at once", file=sys.stderr)
-        sys.stderr.flush()
+        more = "" if number == signal.SIGUSR1 else "; once more to leave at once"
+        print(f"{name}: saving after the running step{more}", file=sys.stderr, flush=True)
+
+
+class Agreed:
+    """A stop that all processes of a run hear of at the same point: one that any of them received.
+
+    Args:
+      own: this process's.
+
+    Attributes:
+      number: the signal, 0 if none.
+    """
+
+    def __init__(self, own: StopSignal) -> None:
+        self._own, self.number = own, 0
+
+    def __call__(self) -> bool:
+        """Whether one has come; all processes must ask at the same point."""
+        self.number = self.number or processes.highest(self._own.number)
+        return self.number != 0

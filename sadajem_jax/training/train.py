@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import pathlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from sadajem_jax.console import lost, processes
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.processes import of_first
 from sadajem_jax.data import loading
 from sadajem_jax.data.loading import Images
 from sadajem_jax.train_state import TrainState
@@ -27,9 +30,9 @@ from sadajem_jax.training import (
 from sadajem_jax.training.experiment import Experiment
 from sadajem_jax.training.lock import training_lock
 from sadajem_jax.training.recipes import Recipe
-from sadajem_jax.training.run_log import RunLog
+from sadajem_jax.training.run_log import Quiet, RunLog
 from sadajem_jax.training.runner import Runner
-from sadajem_jax.training.signals import StopSignal
+from sadajem_jax.training.signals import Agreed, StopSignal
 from sadajem_jax.training.validation import Validator
 from sadajem_jax.training.watch import spread
 from sadajem_jax.workdir import folder, restarts
@@ -59,7 +62,7 @@ class Job(NamedTuple):
     images: Images
     held_out: Images
     trained_on: identity.TrainingSet
-    stop: StopSignal
+    stop: Agreed
 
 
 def train(recipe: Recipe, workdir: pathlib.Path) -> int:
@@ -75,19 +78,33 @@ def train(recipe: Recipe, workdir: pathlib.Path) -> int:
     Raises:
       UserError: where the data, the folder or a checkpoint is not as it should be.
     """
-    folder.prepare(workdir)
-    with training_lock(workdir), StopSignal() as stop:
+    of_first(functools.partial(folder.prepare, workdir))
+    lost.resumes_from(functools.partial(folder.last_step, workdir))
+    with held(workdir), StopSignal() as signals:
+        stop = Agreed(signals)
         checkpoints = Checkpoints(workdir / "checkpoints", keep=recipe.cadence.keep)
-        past = identity.find(workdir, checkpoints)
+        past = of_first(functools.partial(identity.find, workdir, checkpoints))
         if past is not None:
             identity.require_same(past, recipe.settings, recipe.spec.num_train, workdir)
-        if past is not None and result.is_there(past, recipe, workdir):
-            run_settings.mend(workdir, recipe.settings)
-            result.report(recipe, workdir)
+        if past is not None and of_first(lambda: result.is_there(past, recipe, workdir)):
+            of_first(lambda: run_settings.mend(workdir, recipe.settings))
+            of_first(lambda: result.report(recipe, workdir))
             return 0
         run(prepared(recipe, workdir, checkpoints, past, stop))
         checkpoints.close()
-    return 128 + stop.number if stop() else 0
+    return 128 + stop.number if stop.number else 0
+
+
+@contextlib.contextmanager
+def held(workdir: pathlib.Path) -> Iterator[None]:
+    """The training's lock on W, which the first process holds."""
+    with contextlib.ExitStack() as stack:
+
+        def lock() -> None:
+            stack.enter_context(training_lock(workdir))
+
+        of_first(lock)
+        yield
 
 
 def prepared(
@@ -95,18 +112,19 @@ def prepared(
     workdir: pathlib.Path,
     checkpoints: Checkpoints,
     past: identity.Past | None,
-    stop: StopSignal,
+    stop: Agreed,
 ) -> Job:
     """Loads the images, and claims the folder only when they and the devices are found right."""
-    devices = jax.local_device_count()
+    devices = jax.device_count()
     recipe = sharding.shared(recipe, devices)
     if devices > 1:
-        print(f"{devices} devices share the batches", flush=True)
+        where = f" of {processes.count()} processes" if processes.count() > 1 else ""
+        print(f"{devices} devices{where} share the batches", flush=True)
     if past is None:
         experiment.require_mirrors(recipe)
     loading.check_available(recipe.spec, recipe.data_dir, "train")
     memory.check(recipe)
-    loaded = loading.load(recipe.spec, "train", recipe.data_dir)
+    loaded = processes.first_then_all(lambda: loading.load(recipe.spec, "train", recipe.data_dir))
     trained_on = identity.mark_of(loaded)
     if past is not None:
         identity.require_same_images(past, trained_on, workdir)
@@ -114,8 +132,8 @@ def prepared(
     images, held_out = loading.hold_out(loaded, recipe.val_size)
     experiment.require_enough(recipe, images)
     if past is None:
-        folder.set_aside(workdir)
-    run_settings.write(workdir, recipe.settings)
+        of_first(lambda: folder.set_aside(workdir))
+    of_first(lambda: run_settings.write(workdir, recipe.settings))
     return Job(recipe, workdir, checkpoints, images, held_out, trained_on, stop)
 
 
@@ -131,19 +149,19 @@ def require_more_than_held_out(recipe: Recipe, there: int) -> None:
 def run(job: Job) -> None:
     """Attempts the run until one comes to its end or is stopped, then evaluates."""
     rule = job.recipe.retrying
-    retries = restarts.read(job.workdir, job.recipe.constants.num_steps)
+    retries = of_first(lambda: restarts.read(job.workdir, job.recipe.constants.num_steps))
     while True:
         divergence.retire_stale(job.checkpoints, retries)
         try:
             state = attempt(job, retries)
             break
         except divergence.Diverged as found:
-            retries = divergence.go_back(
-                job.workdir, job.checkpoints, retries, str(found), **rule._asdict()
-            )
+            job.checkpoints.wait()
+            given = (job.workdir, job.checkpoints, retries, str(found))
+            retries = of_first(functools.partial(divergence.go_back, *given, **rule._asdict()))
     if not job.stop():
         result.write(job.recipe, job.workdir, state)
-        result.report(job.recipe, job.workdir)
+        of_first(lambda: result.report(job.recipe, job.workdir))
 
 
 def attempt(job: Job, retries: Retries) -> TrainState:
@@ -158,7 +176,7 @@ def attempt(job: Job, retries: Retries) -> TrainState:
         job.images,
         retries.restarts,
         retries.num_sgld_steps,
-        over=sharding.local(recipe),
+        over=sharding.mesh_of(recipe),
     )
     state, first_spread = restored_or_first(job, made)
     notes = identity.notes(recipe.settings, job.trained_on, first_spread) | {
@@ -167,7 +185,7 @@ def attempt(job: Job, retries: Retries) -> TrainState:
     }
     per_epoch = schedule.steps_per_epoch(recipe.settings, len(job.images.labels))
     step = int(state.step)
-    log = RunLog(
+    log = (RunLog if processes.is_first() else Quiet)(
         job.workdir,
         step,
         total_steps=made.total_steps,
@@ -194,13 +212,18 @@ def restored_or_first(job: Job, made: Experiment) -> tuple[TrainState, float]:
     found = checkpoints.read_last()
     if found is None:
         state = init_from.adopt(job.recipe.init_from, made.initial_state())
-        return state, spread(np.asarray(state.buffer[:SHOWN]))
+        return state, spread(shown(state))
     state = checkpoints.fill(jax.eval_shape(made.initial_state), found)
     for damaged in [s for s in checkpoints.steps() if s > found.step]:
         checkpoints.delete(damaged)
     print(f"going on from the checkpoint of step {found.step:,}", flush=True)
     known = found.notes.get("first_spread")  # none of an older version's
-    return state, spread(np.asarray(state.buffer[:SHOWN])) if known is None else known
+    return state, spread(shown(state)) if known is None else known
+
+
+def shown(state: TrainState) -> np.ndarray:
+    """The buffer's first images, on the host."""
+    return sharding.on_host(state.buffer[:SHOWN])
 
 
 def loop(
@@ -208,7 +231,7 @@ def loop(
     made: Experiment,
     state: TrainState,
     notes: dict[str, Any],
-    log: RunLog,
+    log: RunLog | Quiet,
     validator: Validator,
 ) -> TrainState:
     """Runs the steps that are left, saving, evaluating and drawing samples on the way."""
@@ -224,7 +247,7 @@ def loop(
         log.add(step, block.metrics, block.seconds)
         if step % cadence.draw == 0:
             drawn = step
-            log.samples(step, np.asarray(state.buffer[:SHOWN]))
+            log.samples(step, shown(state))
         if validator.next_step(step - 1) == step:
             validator(step, state)
         if step % cadence.save == 0:
@@ -232,7 +255,7 @@ def loop(
     # Here, and not in the loop: a signal may come while samples are drawn or images validated.
     job.checkpoints.save(step, state, **notes)
     if drawn != step:
-        log.samples(step, np.asarray(state.buffer[:SHOWN]))
+        log.samples(step, shown(state))
     job.checkpoints.wait()
     if job.stop():
         print(f"saved at step {step:,}: the same command goes on from there", flush=True)

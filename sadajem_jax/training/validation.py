@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sadajem_jax.console.processes import of_first
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.workdir import files
 from sadajem_jax.workdir.best import JUDGE, Best
@@ -38,7 +39,7 @@ class Validator:
     ) -> None:
         self.light, self.every_steps = light, every_steps
         self.jsonl = workdir / "eval_metrics.jsonl"
-        files.truncate_json_lines(self.jsonl, step)
+        of_first(lambda: files.truncate_json_lines(self.jsonl, step))
         self.best = Best(workdir, notes) if every_steps and judges else None
 
     def next_step(self, step: int) -> int:
@@ -50,7 +51,7 @@ class Validator:
     def __call__(self, step: int, state: TrainState) -> None:
         """Evaluates at `step`, logs, and keeps the state if it is the best."""
         found = self.light(state)
-        files.append_json_line(self.jsonl, {"step": step, **found})
+        of_first(lambda: files.append_json_line(self.jsonl, {"step": step, **found}))
         numbers = "  ".join(f"{name} {value:.4f}" for name, value in found.items())
         print(f"step {step:,}  {numbers}", flush=True)
         if self.best is not None:

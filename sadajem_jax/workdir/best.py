@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from sadajem_jax.console.processes import of_first
 from sadajem_jax.workdir.checkpoint import Checkpoints, Damaged, Stored
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,8 @@ class Best:
         Raises:
           UserError: if it cannot be written.
         """
-        if accuracy <= max(_judged(self._checkpoints).values(), default=-1.0):
+        before = of_first(lambda: max(_judged(self._checkpoints).values(), default=-1.0))
+        if accuracy <= before:
             return
         if step in self._checkpoints.steps():  # made before, with other bits: one name, one state
             self._checkpoints.delete(step)

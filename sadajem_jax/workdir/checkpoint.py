@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import pathlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import absl.logging
@@ -19,11 +20,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from sadajem_jax import __version__
+from sadajem_jax.console import processes
 from sadajem_jax.console.errors import UserError, first_line
-from sadajem_jax.workdir import state_format
+from sadajem_jax.workdir import host_copies, state_format
 
 logger = logging.getLogger(__name__)
 absl.logging.set_verbosity(absl.logging.ERROR)  # orbax tells every option it derives
+
+Processes = ocp.options.MultiprocessingOptions
 
 
 class Damaged(Exception):
@@ -57,10 +61,11 @@ class Checkpoints:
         self, folder: pathlib.Path, *, keep: int | None = None, read_only: bool = False
     ) -> None:
         self.folder, self._read_only = folder.absolute(), read_only
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=None if read_only else keep, create=not read_only, read_only=read_only
-        )
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        if read_only:
+            self._manager = self._reader = _reader(self.folder)
+            return
+        self._manager = _manager(self.folder, Processes(), keep=keep)
+        self._reader = self._manager if processes.count() == 1 else _reader(self.folder)
 
     def steps(self) -> list[int]:
         """Steps that have a checkpoint, ascending; read-only, as the folder stands now."""
@@ -81,15 +86,17 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
-        host = jax.tree.map(lambda x: np.array(x), jax.device_get(state))
+        copies = host_copies.copied(state)
         record = {
             "format": state_format.CURRENT,
             "version": __version__,
-            "checksum": state_format.checksum(host),
+            "checksum": state_format.checksum_of_rest(copies),
+            "strata": _strata(copies, state, notes),
             **notes,
         }
+        whole = host_copies.joined(copies, state)
         args = ocp.args.Composite(
-            state=ocp.args.StandardSave(host), notes=ocp.args.JsonSave(record)
+            state=ocp.args.StandardSave(whole), notes=ocp.args.JsonSave(record)
         )
         try:
             # orbax would leave out a step below the newest one without a word
@@ -111,14 +118,20 @@ class Checkpoints:
           Damaged: if it cannot be read, or its checksum does not fit.
           UserError: if a later version of the program wrote it.
         """
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(), notes=ocp.args.JsonRestore())
+        if not self._read_only:
+            self.wait()  # it may be the one that is being written
         try:
-            found = self._manager.restore(step, args=args)
+            shapes = self._reader.item_metadata(step)["state"].tree
+            plain = jax.tree.map(lambda array: np.empty(array.shape, array.dtype), shapes)
+            args = ocp.args.Composite(
+                state=ocp.args.StandardRestore(plain), notes=ocp.args.JsonRestore()
+            )
+            found = self._reader.restore(step, args=args)
             state, notes = dict(found.state), dict(found.notes)
         except Exception as error:  # corrupt files raise anything
             raise Damaged(first_line(error)) from error
         state_format.require_known(notes, f"checkpoint {step} in {self.folder}")
-        if notes.get("checksum") != state_format.checksum_of_stored(state, notes):
+        if not state_format.is_whole(state, notes):
             raise Damaged("its checksum does not fit its contents")
         return Stored(step, state, notes)
 
@@ -126,11 +139,23 @@ class Checkpoints:
         """The last good checkpoint, or None if there is none at all.
 
         A damaged one is reported and skipped. One that another process deletes meanwhile (a
-        training keeps only its last few) is none: the folder is then listed once more.
+        training keeps only its last few) is none: the folder is then listed once more. Of the
+        processes of a run the first finds out which it is, and all read it.
 
         Raises:
           UserError: if there are checkpoints and none is good, or a later version wrote them.
         """
+        if processes.count() == 1:
+            return self._last_good()
+
+        def step_of_first() -> int | None:
+            found = self._last_good()
+            return None if found is None else found.step
+
+        step = processes.of_first(step_of_first)
+        return None if step is None else self.read(step)
+
+    def _last_good(self) -> Stored | None:
         steps = self.steps()
         for step in reversed(steps):
             try:
@@ -141,7 +166,7 @@ class Checkpoints:
                 logger.warning("checkpoint %d is damaged (%s): using the one before", step, error)
         again = self.steps()
         if again != steps:
-            return self.read_last()
+            return self._last_good()
         if steps:
             raise UserError(
                 f"expected a good checkpoint in {self.folder}, found only damaged ones "
@@ -180,7 +205,7 @@ class Checkpoints:
         """What `save` was given beside the state of `step`; {} where that cannot be read."""
         args = ocp.args.Composite(notes=ocp.args.JsonRestore())
         try:
-            return dict(self._manager.restore(step, args=args).notes)
+            return dict(self._reader.restore(step, args=args).notes)
         except Exception as error:  # the state beside it is then unreadable too: see `read`
             logger.warning("the notes of checkpoint %d are damaged (%s)", step, first_line(error))
             return {}
@@ -194,6 +219,8 @@ class Checkpoints:
         """Waits, and stops the background threads."""
         self.wait()
         self._manager.close()
+        if self._reader is not self._manager:
+            self._reader.close()
 
     def _unwritable(self, error: Exception) -> UserError:
         return UserError(
@@ -201,3 +228,37 @@ class Checkpoints:
             f"one is intact: free space or make the folder writable, then give the same command "
             f"again"
         )
+
+
+def _strata(copies: Any, state: Any, notes: Mapping[str, Any]) -> list[str]:
+    """The checksums of the buffer's strata, those of all processes; none without a buffer."""
+    rows, whole = (state_format.named(x).get(state_format.CUT) for x in (copies, state))
+    if rows is None or whole is None:
+        return []
+    strata = notes.get("settings", {}).get("buffer.num_shards", 1)
+    own = state_format.checksums_of_strata(rows, strata * len(rows) // len(whole))
+    if len(rows) == len(whole):
+        return own
+    return [f"{crc:08x}" for crc in processes.gathered([int(crc, 16) for crc in own])]
+
+
+def _manager(
+    folder: pathlib.Path, who: Any, *, keep: int | None = None, read_only: bool = False
+) -> Any:
+    """Orbax's manager, for processes that come together at each of its steps."""
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=keep, create=not read_only, read_only=read_only, multiprocessing_options=who
+    )
+    handlers = {
+        "state": ocp.StandardCheckpointHandler(multiprocessing_options=who),
+        "notes": ocp.JsonCheckpointHandler(multiprocessing_options=who),
+    }
+    return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
+
+
+def _reader(folder: pathlib.Path) -> Any:
+    """A manager that only reads, and waits for no other process of the run."""
+    number, alone = processes.number(), Processes()
+    if processes.count() > 1:
+        alone = Processes(number, {number}, f"reader_{number}")
+    return _manager(folder, alone, read_only=True)

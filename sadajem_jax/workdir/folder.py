@@ -28,6 +28,12 @@ def set_aside(workdir: pathlib.Path) -> None:
     print(f"results of an earlier run, whose checkpoints are gone, are now in {aside}", flush=True)
 
 
+def last_step(workdir: pathlib.Path) -> str:
+    """Which the last checkpoint in W is, as an error says it; nothing where there is none."""
+    steps = [int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdecimal()]
+    return f" (step {max(steps):,})" if steps else ""
+
+
 def prepare(workdir: pathlib.Path) -> None:
     """Creates the folder, and finds out now whether it can be written.
 

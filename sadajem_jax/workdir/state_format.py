@@ -1,6 +1,8 @@
-"""The versions of what a checkpoint holds, its checksum, and how it is put into a run's structure.
+"""The versions of what a checkpoint holds, its checksums, and how it is put into a run's structure.
 
-Format 2 (this program): leaves are told by the names on their path, whatever containers hold them.
+Format 3 (this program): the buffer has a checksum for each of its strata, so that a process which
+holds some of them need not have the others; all else has one.
+Format 2: one checksum for all; leaves are told by the names on their path, whatever holds them.
 Format 1 (release 0.1.0's development, no "format" among the notes): the same leaves; its checksum
 was taken over JAX's own path strings, in TrainState's order.
 """
@@ -17,15 +19,20 @@ import numpy as np
 
 from sadajem_jax.console.errors import UserError
 
-CURRENT = 2
+CURRENT = 3
+CUT = "buffer"  # the leaf whose rows may lie apart
 _FIELDS_OF_1 = ("step", "params", "batch_stats", "opt_state", "buffer", "ema")
 _ATTRIBUTES_OF_1 = ("norm", "trace", "count")  # of the optimizer's named tuples
 
 
 def leaves(state: Any) -> dict[str, np.ndarray]:
     """{"params/conv1/kernel": array, ...} of nested containers of any kind."""
-    found = jax.tree_util.tree_leaves_with_path(state)
-    return {_name(path): np.asarray(leaf) for path, leaf in found}
+    return {name: np.asarray(leaf) for name, leaf in named(state).items()}
+
+
+def named(state: Any) -> dict[str, Any]:
+    """The same, the arrays as they are."""
+    return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
 
 
 def _name(path: Iterable[Any]) -> str:
@@ -40,6 +47,26 @@ def _word(key: Any) -> Any:
 def checksum(state: Any) -> str:
     """CRC-32 over the name, dtype, shape and bytes of every leaf, sorted by name."""
     return _crc(sorted(leaves(state).items()))
+
+
+def checksum_of_rest(state: Any) -> str:
+    """As `checksum`, of all leaves but the buffer."""
+    return _crc(sorted((name, leaf) for name, leaf in leaves(state).items() if name != CUT))
+
+
+def checksums_of_strata(rows: np.ndarray, strata: int) -> list[str]:
+    """As `checksum`, of each of so many equal runs of the buffer's rows [N, ...]."""
+    return [_crc([(CUT, stratum)]) for stratum in np.split(rows, strata)]
+
+
+def is_whole(state: Mapping[str, Any], notes: Mapping[str, Any]) -> bool:
+    """Whether a state read as plain containers has the checksums that its notes tell."""
+    if notes.get("format", 1) < 3:
+        return notes.get("checksum") == checksum_of_stored(state, notes)
+    strata, buffer = notes.get("strata", []), state.get(CUT)
+    if (buffer is None) != (not strata) or notes.get("checksum") != checksum_of_rest(state):
+        return False
+    return buffer is None or strata == checksums_of_strata(buffer, len(strata))
 
 
 def _crc(labelled: Iterable[tuple[str, np.ndarray]]) -> str:

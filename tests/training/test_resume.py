@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from sadajem_jax.training.signals import StopSignal
 from tests import runs
 
 
@@ -36,15 +37,23 @@ LENGTH = 120  # steps: long enough that a signal never comes too late
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """The workdir of a run killed at steps 5 and 31, then stopped by SIGTERM at 45."""
+    """The workdir of a run killed at step 5, then stopped by SIGUSR1 at 31 and SIGTERM at 45."""
     workdir = tmp_path_factory.mktemp("broken")
     argv = runs.command(workdir, train__num_steps=LENGTH)
-    for step in (5, 31):
-        assert interrupt(argv, workdir, step, signal.SIGKILL)[0] == -signal.SIGKILL
-    status, output = interrupt(argv, workdir, 45, signal.SIGTERM)
-    assert status == 128 + signal.SIGTERM
-    assert "SIGTERM: saving" in output and "the same command goes on" in output
+    assert interrupt(argv, workdir, 5, signal.SIGKILL)[0] == -signal.SIGKILL
+    for step, number in ((31, signal.SIGUSR1), (45, signal.SIGTERM)):
+        status, output = interrupt(argv, workdir, step, number)
+        assert status == 128 + number
+        assert f"{number.name}: saving" in output and "the same command goes on" in output
     return workdir
+
+
+def test_a_scheduler_may_ask_twice() -> None:
+    """SIGUSR1 once more is the same wish; it does not end the process while it saves."""
+    stop = StopSignal()
+    for _ in range(2):
+        stop.received(signal.SIGUSR1)
+    assert stop() and stop.number == signal.SIGUSR1
 
 
 def test_resumes_to_the_bit(broken: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -40,7 +40,7 @@ class Run:
     def __init__(self, devices, recipe=RECIPE, **constants):
         recipe = sharding.shared(recipe, devices)
         recipe = recipe._replace(constants=recipe.constants._replace(**constants))
-        self.made = experiment.build(recipe, IMAGES, over=sharding.local(recipe))
+        self.made = experiment.build(recipe, IMAGES, over=sharding.mesh_of(recipe))
         self.constants, self.runner = recipe.constants, Runner(self.made)
 
     def steps(self, state, step, until):
@@ -260,7 +260,7 @@ def test_one_device_is_placed_nowhere() -> None:
     """Where there is one device, the recipe is as it was and the program has no placements."""
     made = recipe(train__micro_batches=2)
     assert sharding.shared(made, 1) == made
-    assert sharding.local(made) is None
+    assert sharding.mesh_of(made) is None
     assert sharding.of_program(None, is_looped=True) == {}
 
 

@@ -145,15 +145,40 @@ def test_flipped_bits_of_the_arrays_fall_back(
     assert "checkpoint 20 is damaged" in caplog.text
 
 
-def test_a_wrong_value_that_reads_well_is_refused(tmp_path: pathlib.Path) -> None:
-    """A state whose bytes are whole but not those of its checksum is refused on restore."""
+FOUR_STRATA = {"buffer.num_shards": 4}
+
+
+@pytest.mark.parametrize("name", ["checksum_of_rest", "checksums_of_strata"])
+def test_a_wrong_value_that_reads_well_is_refused(tmp_path: pathlib.Path, name: str) -> None:
+    """A state whose bytes are whole but not those of its checksum is refused on restore.
+
+    Each stratum of the buffer has one of its own, and all else another.
+    """
+    right = getattr(state_format, name)
+    wrong = {
+        "checksum_of_rest": lambda state: "00000000",
+        "checksums_of_strata": lambda rows, n: [*right(rows, n)[:-1], "00000000"],
+    }
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sadajem_jax.workdir.state_format.checksum", lambda state: "00000000")
-        checkpoints.save(1, state_at(1))
+        patch.setattr(state_format, name, wrong[name])
+        checkpoints.save(1, state_at(1), settings=FOUR_STRATA)
     checkpoints.wait()
     with pytest.raises(Damaged, match="checksum does not fit"):
         checkpoints.restore(1, like())
+    checkpoints.close()
+
+
+def test_one_checksum_for_all_is_read_on(tmp_path: pathlib.Path) -> None:
+    """A checkpoint of format 2 is read to the bit, and refused where its one checksum differs."""
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    for step, seed in ((1, 1), (2, 1)):
+        two = {"format": 2, "checksum": checksum(state_at(seed)), "strata": []}
+        checkpoints.save(step, state_at(step), **two)
+    checkpoints.wait()
+    assert_same_bits(checkpoints.restore(1, like()), state_at(1))
+    with pytest.raises(Damaged, match="checksum does not fit"):
+        checkpoints.restore(2, like())
     checkpoints.close()
 
 

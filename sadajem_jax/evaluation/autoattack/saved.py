@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sadajem_jax.console import processes
 from sadajem_jax.evaluation.autoattack.checks import Refused
 from sadajem_jax.workdir import files
 
@@ -104,6 +105,8 @@ class Save:
         """Replaces the file, unless it was written less than so many seconds ago."""
         now = time.monotonic()
         if self._path is None or now - self._written < at_least_after:
+            return
+        if not processes.is_first():
             return
         data = io.BytesIO()
         held: Mapping[str, Any] = arrays
