@@ -3,8 +3,8 @@
 A kernel takes the longest of its operations at `PEAK_SHARE` of the matrix units' peak, its bytes at
 a share of the memory's bandwidth (a smaller one for sums) and `KERNEL_SECONDS`, and then
 `LAUNCH_SECONDS`; kernels follow one another. A message takes its bytes over the links, plus a
-latency. The constants of kernels are fitted to a profile and two times of a WRN-28-10 step on an H100
-(docs/performance.md); no other card and no message has been timed. Operations outside the
+latency. The constants of kernels are fitted to one profile and two times of a WRN-28-10 step on an
+H100 (docs/performance.md); no other card and no message has been timed. Operations outside the
 convolutions are not counted (the head's product is less than a thousandth of a step). What this
 leaves out: convolutions with few channels or few tiles stay below that share, cuDNN's work space,
 and what the L2 cache keeps between two kernels.
