@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import sys
 import time
 from typing import Any
 
@@ -15,15 +16,47 @@ from sadajem_jax.training import metric_writer
 from sadajem_jax.training.watch import Watch
 from sadajem_jax.workdir import files
 
+SECONDS_BETWEEN_LINES = {True: 5.0, False: 30.0}  # on a terminal, and in a file
+DAY = 86_400.0
+LONG = (
+    "this will take about {}: a GPU is meant for it (--mode=plan --device=h100 predicts one's "
+    "time); configs/digits.py is for a laptop"
+)
+
+
+class Means:
+    """Averages of what steps told, and the steps' rate."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._count, self._timed, self._seconds = 0, 0, 0.0
+
+    def add(self, values: dict[str, float], seconds: float | None) -> None:
+        """A step's numbers, and how long it took; None where it also compiled."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
+        if seconds is not None:
+            self._timed += 1
+            self._seconds += seconds
+
+    def taken(self) -> tuple[dict[str, float], float | None]:
+        """({name: mean}, steps a second if any was timed)."""
+        means = {name: total / self._count for name, total in self._sums.items()}
+        return means, self._timed / self._seconds if self._timed else None
+
 
 class RunLog:
-    """Averages the metrics of steps and writes them every `every_steps`.
+    """Writes the means of every `every_steps` steps, and says in lines how the run goes.
+
+    A line comes after the first step and then by time, whatever a step takes. The first block
+    compiles: no rate counts it.
 
     Args:
       workdir: W; writes W/train_metrics.jsonl, W/events/ and W/samples/.
       step: where the run begins or goes on; what was logged of later steps is cut off.
       total_steps: length of the run.
-      every_steps: steps averaged in a line.
+      every_steps: steps averaged in a line of the file.
       batch_size: labelled images a step.
       steps_per_epoch: of the stream that epochs are counted on.
       first_spread: of the run's first buffer, see `watch.spread`.
@@ -45,9 +78,9 @@ class RunLog:
         self.jsonl = workdir / "train_metrics.jsonl"
         files.truncate_json_lines(self.jsonl, step)
         self.writer = metric_writer.create(workdir / "events", purge_step=step + 1)
-        self._sums: dict[str, float] = {}
-        self._count, self._seconds = 0, 0.0
+        self._written, self._spoken = Means(), Means()
         self._rate: float | None = None
+        self._said: float | None = None  # when the last line was
         self._watch = Watch(steps_per_epoch, first_spread)
         # a log file gets this class's own lines alone
         self._progress = Progress("training", unit="step", done=step, lines=False)
@@ -55,27 +88,42 @@ class RunLog:
     def add(self, step: int, metrics: dict[str, np.ndarray], seconds: float) -> None:
         """Takes the metrics [n] of the n steps up to `step`, which took `seconds`."""
         count = len(next(iter(metrics.values())))
+        each = None if self._said is None else seconds / count
         self._progress(step, self.total_steps)
-        for i in range(count):
-            for name, values in metrics.items():
-                self._sums[name] = self._sums.get(name, 0.0) + float(values[i])
-            self._count += 1
-            self._seconds += seconds / count
-            done = step - count + i + 1
+        for i, done in enumerate(range(step - count + 1, step + 1)):
+            values = {name: float(of_steps[i]) for name, of_steps in metrics.items()}
+            self._written.add(values, each)
+            self._spoken.add(values, each)
             if done % self.every_steps == 0 or done == self.total_steps:
                 self._write(done)
+        self._speak(step, seconds)
 
     def _write(self, step: int) -> None:
-        scalars = {name: total / self._count for name, total in self._sums.items()}
-        rate = self._count / self._seconds
-        scalars["images_per_second"] = rate * self.batch_size
+        (scalars, rate), self._written = self._written.taken(), Means()
+        if rate is not None:
+            scalars["images_per_second"] = rate * self.batch_size
         scalars["epoch"] = step / self.steps_per_epoch
-        self._sums, self._count, self._seconds = {}, 0, 0.0
-        self._rate = rate if self._rate is None else 0.7 * self._rate + 0.3 * rate
         files.append_json_line(self.jsonl, {"step": step, **scalars, "time": round(time.time(), 2)})
         self.writer.write_scalars(step, scalars)
-        self.say(self._line(step, scalars))
         self._warn(self._watch.scalars(step, scalars))
+
+    def _speak(self, step: int, seconds: float) -> None:
+        """Says a line if one is due."""
+        now, wait = time.monotonic(), SECONDS_BETWEEN_LINES[sys.stderr.isatty()]
+        if self._said is not None and now - self._said < wait and step != self.total_steps:
+            return
+        self._said = now
+        (scalars, rate), self._spoken = self._spoken.taken(), Means()
+        took = f"first step took {duration(seconds)}"
+        self.say(self._line(step, scalars, took if rate is None else self._outlook(step, rate)))
+
+    def _outlook(self, step: int, rate: float) -> str:
+        is_first, before = self._rate is None, self._rate or rate
+        self._rate = 0.7 * before + 0.3 * rate
+        left = (self.total_steps - step) / self._rate
+        if is_first and left > DAY:
+            self.say(LONG.format(duration(left)))
+        return f"{rate * self.batch_size:,.0f} images/s, {duration(left)} left"
 
     def say(self, line: str) -> None:
         """Prints a line, above the progress bar where there is one."""
@@ -85,19 +133,16 @@ class RunLog:
         for warning in warnings:
             self.say(f"warning: {warning}")
 
-    def _line(self, step: int, s: dict[str, float]) -> str:
-        left = duration((self.total_steps - step) / (self._rate or 1))
+    def _line(self, step: int, s: dict[str, float], outlook: str) -> str:
+        """At most 100 characters, in columns."""
+        total = f"{self.total_steps:,}"
         line = (
-            f"step {step:,}/{self.total_steps:,}  epoch {s['epoch']:.2f}  "
-            f"{s['images_per_second']:,.0f} images/s  {left} left | "
-            f"cross-entropy {s['cross_entropy']:.3f}  accuracy {s['accuracy']:.3f}"
+            f"step {step:{len(total)},}/{total}  {outlook:>30}  "
+            f"nll {s['cross_entropy']:6.3f}  acc {s['accuracy']:6.1%}"
         )
         if "log_density_gap" not in s:
             return line
-        return (
-            f"{line} | log-density: data {s['log_density_data']:.2f}  "
-            f"samples {s['log_density_samples']:.2f}  gap {s['log_density_gap']:+.2f}"
-        )
+        return f"{line}  log p {s['log_density_data']:+7.2f}  gap {s['log_density_gap']:+6.2f}"
 
     def samples(self, step: int, buffer: np.ndarray) -> pathlib.Path:
         """Writes a grid of the buffer's first images [N, H, W, channels]; returns its path."""

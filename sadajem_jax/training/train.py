@@ -16,6 +16,7 @@ from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.processes import of_first
 from sadajem_jax.data import loading
 from sadajem_jax.data.loading import Images
+from sadajem_jax.evaluation import hardware
 from sadajem_jax.train_state import TrainState
 from sadajem_jax.training import (
     divergence,
@@ -131,10 +132,20 @@ def prepared(
     require_more_than_held_out(recipe, trained_on.images)
     images, held_out = loading.hold_out(loaded, recipe.val_size)
     experiment.require_enough(recipe, images)
+    print(f"{described(recipe)}; {len(images.labels):,} training images", flush=True)
     if past is None:
         of_first(lambda: folder.set_aside(workdir))
     of_first(lambda: run_settings.write(workdir, recipe.settings))
     return Job(recipe, workdir, checkpoints, images, held_out, trained_on, stop)
+
+
+def described(recipe: Recipe) -> str:
+    """Network, data and device, in a line."""
+    network, count = recipe.network, memory.parameters(recipe)
+    return (
+        f"WRN-{network.depth}-{network.width}, {count:,} parameters, on {recipe.spec.name}, "
+        f"by {hardware.hardware()}"
+    )
 
 
 def require_more_than_held_out(recipe: Recipe, there: int) -> None:
@@ -202,6 +213,7 @@ def attempt(job: Job, retries: Retries) -> TrainState:
         judges=recipe.val_size > 0,
         notes=notes,
     )
+    print("compiling the training step: a minute or less, seconds where it is known", flush=True)
     with contextlib.closing(log), contextlib.closing(validator):
         return loop(job, made, state, notes, log, validator)
 
@@ -211,6 +223,7 @@ def restored_or_first(job: Job, made: Experiment) -> tuple[TrainState, float]:
     checkpoints = job.checkpoints
     found = checkpoints.read_last()
     if found is None:
+        print(f"filling the buffer with {job.recipe.buffer_size:,} chain starts", flush=True)
         state = init_from.adopt(job.recipe.init_from, made.initial_state())
         return state, spread(shown(state))
     state = checkpoints.fill(jax.eval_shape(made.initial_state), found)

@@ -1,0 +1,79 @@
+"""The log of a run: what is written every so many steps, and what is said by time."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sadajem_jax.training import run_log
+from sadajem_jax.training.run_log import RunLog
+
+STEPS = 40
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """The time that lines go by."""
+    now = {"s": 0.0}
+    monkeypatch.setattr(run_log.time, "monotonic", lambda: now["s"])
+    return now
+
+
+def told(step: int, count: int, has_px: bool = True) -> dict[str, np.ndarray]:
+    """Metrics of the `count` steps up to `step`, each of the step's number."""
+    names = ["cross_entropy", "accuracy", "loss"]
+    names += ["log_density_data", "log_density_gap"] if has_px else []
+    of_step = np.arange(step - count + 1, step + 1) / 100
+    return {name: of_step for name in names}
+
+
+def run(folder: pathlib.Path, clock: dict[str, float], seconds: float = 2.0, **how: Any) -> None:
+    """Blocks of one step that compiles, and then of three, `seconds` each."""
+    given = {"total_steps": STEPS, "every_steps": 10, "batch_size": 6, "steps_per_epoch": 5}
+    log = RunLog(folder, 0, first_spread=1.0, **given)
+    for step in range(1, STEPS + 1, 3):
+        clock["s"] += seconds if step > 1 else 100
+        log.add(step, told(step, 1 if step == 1 else 3, **how), seconds if step > 1 else 100.0)
+    log.close()
+
+
+def test_the_file_has_means_of_its_steps(tmp_path: pathlib.Path, clock: Any) -> None:
+    """Every tenth step has a row of means, whatever is said; the block that compiles is untimed."""
+    run(tmp_path, clock)
+    rows = [json.loads(s) for s in (tmp_path / "train_metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [10, 20, 30, 40]
+    assert [row["accuracy"] for row in rows] == pytest.approx([0.055, 0.155, 0.255, 0.355])
+    assert [row["images_per_second"] for row in rows] == pytest.approx([9.0] * 4)
+    assert rows[1]["epoch"] == 4
+
+
+def test_lines_come_by_time(tmp_path: pathlib.Path, clock: Any, capsys: Any) -> None:
+    """After the first step, then every half minute in a file, and at the end, in columns."""
+    run(tmp_path, clock, seconds=12.0)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step")]
+    assert [line.split("/")[0] for line in lines] == [
+        f"step {n:2d}" for n in (1, 10, 19, 28, 37, STEPS)
+    ]
+    assert "first step took 1 min 40 s" in lines[0]
+    assert "2 images/s, 2 min 00 s left  nll  0.060  acc   6.0%" in lines[1]
+    assert len({line.index("nll") for line in lines}) == 1
+    assert max(map(len, lines)) <= 100 and lines[1].endswith("log p   +0.06  gap  +0.06")
+
+
+def test_a_classifier_has_no_density(tmp_path: pathlib.Path, clock: Any, capsys: Any) -> None:
+    """Without a p(x) term its numbers are left out of the line."""
+    run(tmp_path, clock, has_px=False)
+    assert "log p" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(12.0, False), (50_000.0, True)])
+def test_days_are_said_at_once(
+    seconds: float, said: bool, tmp_path: pathlib.Path, clock: Any, capsys: Any
+) -> None:
+    """A training longer than a day says so with its first rate, once, and names what to take."""
+    run(tmp_path, clock, seconds=seconds)
+    assert capsys.readouterr().out.count("configs/digits.py is for a laptop") == said
