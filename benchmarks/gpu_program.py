@@ -10,6 +10,7 @@ date. `--hlo FILE` keeps the program's text.
 """
 
 import json
+import math
 import pathlib
 import sys
 import time
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from benchmarks import flags, jax_step, timing
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.data.specs import get_spec
 from sadajem_jax.gpu_program import absent, seen, targets
 from sadajem_jax.training import recipes
 from sadajem_jax.training.flops import step_tflop
@@ -34,8 +36,10 @@ def recipe_of(settings: dict, norm_groups: int = 1, devices: int = 1) -> Recipe:
     config = config_files.load("configs/cifar10.py")
     config_files.override(config, jax_step.fields(**fields))
     config.model.norm_groups = norm_groups
-    shards = max(config.buffer.num_shards, devices)
-    config.buffer.num_shards, config.buffer.size = shards, -(-config.buffer.size // shards) * shards
+    buffer, classes = config.buffer, get_spec(config.data.name).num_classes
+    buffer.num_shards = max(buffer.num_shards, devices)
+    equal = math.lcm(buffer.num_shards, classes)
+    buffer.size = -(-buffer.size // equal) * equal
     recipe = recipes.of(config)
     return recipe._replace(spec=recipe.spec._replace(image_size=size))
 

@@ -52,6 +52,7 @@ class WideResNet(nn.Module):
       dtype: of the convolutions' inputs and outputs; moments, norms and logits stay float32.
       param_dtype: of the parameters and running statistics.
       convolution: another form of `jax.lax.conv_general_dilated`.
+      promote: another form of Flax's `promote_dtype` of (x, kernel, bias), where a bias counts.
 
     Raises:
       ValueError: if depth is not 6 n + 4 or norm is unknown.
@@ -64,6 +65,7 @@ class WideResNet(nn.Module):
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
     convolution: Any = None
+    promote: Any = promote_dtype
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False, groups: Groups = ()) -> jax.Array:
@@ -112,7 +114,7 @@ class WideResNet(nn.Module):
             padding=size // 2,  # on both sides; Flax's SAME pads 0 and 1 at stride 2
             kernel_init=init,
             bias_init=init,
-            promote_dtype=_with_idle_bias if is_idle else promote_dtype,
+            promote_dtype=_with_idle_bias if is_idle else self.promote,
             conv_general_dilated=self.convolution,
             dtype=self.dtype,
             param_dtype=self.param_dtype,

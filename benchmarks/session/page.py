@@ -17,7 +17,9 @@ STYLE = """
 main { max-width: 70rem; }
 td:last-child, th:last-child { text-align: left; white-space: normal; color: var(--soft); }
 td:nth-child(4) { text-align: left; padding-left: 0; color: var(--soft); }
-tr.about td { font-weight: 600; padding-top: 1.1rem; border-bottom-color: var(--ink); }
+tr.about td { font-weight: 600; color: var(--ink); padding-top: 1.1rem;
+  border-bottom-color: var(--ink); }
+table.parts td:nth-child(3) { white-space: nowrap; }
 tr.bad td:nth-child(2) { color: #a32020; font-weight: 600; }
 table.parts td:nth-child(2), table.parts th:nth-child(2) { text-align: left; white-space: nowrap; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .8rem; background: #f6f7f9;

@@ -120,8 +120,9 @@ def _profile(plan: Plan, dtype: str, num_sgld_steps: int) -> Part:
 
 
 def _deterministic(step: Part) -> Part:
-    title = f"{step.title}, deterministic"
-    return step._replace(name=f"{step.name}_det", title=title, xla_flags=DETERMINISTIC)
+    name, title = f"{step.name}_det", f"{step.title}, deterministic"
+    argv = tuple(word.replace(f"{step.name}.hlo", f"{name}.hlo") for word in step.argv)
+    return step._replace(name=name, title=title, argv=argv, xla_flags=DETERMINISTIC)
 
 
 def _peers(plan: Plan, dtype: str, num_sgld_steps: int, forms: Sequence[str]) -> Part:

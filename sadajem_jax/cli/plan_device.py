@@ -48,6 +48,8 @@ def plan_for(recipe: Recipe, target: Target, devices: int) -> None:
     print(memory_line(found, target))
     print(f"time, predicted: {_times(found.seconds, steps)}")
     if devices > 1:
+        part = prediction.of_part(recipe, target, devices)
+        print(f"on each of {devices} cards: {memory_line(part, target)}")
         print(devices_line(found.seconds, recipe, target, devices, steps), flush=True)
 
 

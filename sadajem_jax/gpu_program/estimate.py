@@ -10,13 +10,15 @@ import jax.numpy as jnp
 
 from sadajem_jax.evaluation import flops
 from sadajem_jax.gpu_program import roofline
-from sadajem_jax.gpu_program.roofline import LAUNCH_SECONDS, Seconds
+from sadajem_jax.gpu_program.roofline import KERNEL_SECONDS, LAUNCH_SECONDS, Seconds
 from sadajem_jax.gpu_program.targets import Target
 from sadajem_jax.training.flops import forward_equivalents
 from sadajem_jax.training.recipes import Recipe
 
 TRAFFIC = 9.0  # bytes outside the convolutions, over those of the convolutions' outputs, a pass
 CHAIN_KERNELS = 15  # a chain step's, for each layer of the network
+SUMS = 0.37  # of that traffic
+SMALL = 0.5  # of the kernels
 PASS_KERNELS = 42  # of one pass of the objective over its three batches, and a share of the update
 XLA_TYPES = {"bfloat16": "bf16", "float32": "f32"}
 
@@ -43,8 +45,15 @@ def seconds(recipe: Recipe, target: Target) -> Seconds:
     images = steps * px + times * (2 * px + recipe.batch_size_label)
     moved = TRAFFIC * one.conv_outputs * dtype.itemsize * images
     kernels = recipe.network.depth * (CHAIN_KERNELS * steps + PASS_KERNELS * times)
+    launched = kernels * recipe.constants.micro_batches
     return Seconds(
         convolutions=roofline.matrix(flop, XLA_TYPES[dtype.name], target),
-        others=roofline.memory(moved, target),
-        launches=kernels * recipe.constants.micro_batches * LAUNCH_SECONDS,
+        others=_others(moved, target) + SMALL * launched * KERNEL_SECONDS,
+        launches=launched * LAUNCH_SECONDS,
     )
+
+
+def _others(moved: float, target: Target) -> float:
+    """Seconds of so many bytes outside the convolutions, a part of them in sums."""
+    summed = roofline.memory(SUMS * moved, target, is_sum=True)
+    return summed + roofline.memory((1 - SUMS) * moved, target)

@@ -38,6 +38,7 @@ class Kernel(NamedTuple):
       message_bytes: of that message: what every device has in the end (of a reduce-scatter, what
         it had before).
       is_move: whether it only copies or transposes (and maybe casts).
+      is_sum: whether it sums over rows or pixels (or takes another reduction).
     """
 
     name: str
@@ -48,6 +49,7 @@ class Kernel(NamedTuple):
     collective: str
     message_bytes: int
     is_move: bool
+    is_sum: bool = False
 
 
 def of(program: Program) -> list[Kernel]:
@@ -99,6 +101,7 @@ def _kernel(
         collective=collective,
         message_bytes=_message_bytes(instruction, around) if collective else 0,
         is_move=_moves(instruction, body),
+        is_sum=body is not None and any(i.opcode == "reduce" for i in body.values()),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from sadajem_jax.gpu_program import absent, estimate, hlo, kernels, program, roofline
+from sadajem_jax.gpu_program import absent, estimate, hlo, kernels, program, roofline, sharing
 from sadajem_jax.gpu_program.roofline import Seconds
 from sadajem_jax.gpu_program.targets import Target
 from sadajem_jax.training import memory
@@ -37,6 +37,13 @@ def of(recipe: Recipe, target: Target) -> Prediction:
     compiled = absent.compiled(made, target)
     launched = kernels.of(hlo.parse(compiled.text))
     return Prediction(True, compiled.total_bytes, roofline.of(launched, target))
+
+
+def of_part(recipe: Recipe, target: Target, devices: int) -> Prediction:
+    """The prediction for one of several cards that share the batches, from shapes."""
+    made = program.in_gpu_form(absent.shared(recipe, devices))
+    seconds = sharing.shared(estimate.seconds(made, target), made, target, devices)
+    return Prediction(False, memory.estimate(made).total, seconds)
 
 
 def usable(target: Target) -> int:

@@ -90,6 +90,11 @@ class Recipe(NamedTuple):
     cadence: Cadence
     retrying: Retrying
 
+    @property
+    def has_chains(self) -> bool:
+        """Whether training draws samples; a classifier's buffer holds the starts it began with."""
+        return self.constants.weights.px > 0 and self.constants.num_steps > 0
+
     def total_steps(self, num_images: int) -> int:
         """Length of a run on so many training images, none of them held out."""
         return schedule.total_steps(self.settings, num_images)

@@ -89,10 +89,11 @@ def report(recipe: Recipe, workdir: pathlib.Path) -> None:
     found = records.read_json(workdir / "metrics.json")
     images, speed = found["train/steps"] * recipe.batch_size_label, found.get(SPEED)
     took = f", {duration(images / speed)} of training" if speed else ""
+    samples = f"\nsamples: {workdir / 'samples'}" if recipe.has_chains else ""
     print(
         f"test accuracy {found['test/accuracy']:.2%}, nll {found['test/nll']:.3f} nats; "
         f"{found['train/steps']:,} steps{took}\n"
-        f"numbers: {workdir / 'metrics.json'}\nsamples: {workdir / 'samples'}",
+        f"numbers: {workdir / 'metrics.json'}" + samples,
         flush=True,
     )
 

@@ -11,12 +11,14 @@ order, and places the same values, of which it keeps what its own devices hold.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.linen.dtypes import promote_dtype
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -110,10 +112,10 @@ def _placement(over: Mesh, *axes: str | None) -> Any:
 
 
 def network_on(over: Over, network: WideResNet) -> WideResNet:
-    """The network, the gradients of whose kernels are summed over the devices in float32."""
+    """The network, whose kernels' and biases' gradients are summed over the devices in float32."""
     if over is None or over.size == 1 or network.dtype == jnp.float32:
         return network
-    return network.clone(convolution=convolution(over))
+    return network.clone(convolution=convolution(over), promote=with_bias_by_row)
 
 
 def convolution(over: Mesh) -> Callable[..., jax.Array]:
@@ -150,6 +152,27 @@ def convolution(over: Mesh) -> Callable[..., jax.Array]:
         return summed(x, kernel)
 
     return convolve
+
+
+def with_bias_by_row(*of_conv: Any, **how: Any) -> list[Any]:
+    """Flax's `promote_dtype` of (x, kernel, bias), the bias [C] as one for each row, [B, 1, 1, C].
+
+    So its gradient is first each row's own, and their sum over the devices can be in float32.
+    """
+    x, kernel, bias = promote_dtype(*of_conv, **how)
+    return [x, kernel, _for_rows(len(x), bias)]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _for_rows(rows: int, bias: jax.Array) -> jax.Array:
+    return jnp.broadcast_to(bias, (rows, 1, 1, *bias.shape))
+
+
+def _sum_of_rows(rows: int, _: None, g: jax.Array) -> tuple[jax.Array]:
+    return (jnp.sum(g.astype(jnp.float32), axis=(0, 1, 2)).astype(g.dtype),)
+
+
+_for_rows.defvjp(lambda rows, bias: (_for_rows(rows, bias), None), _sum_of_rows)
 
 
 def shared(recipe: Recipe, devices: int) -> Recipe:

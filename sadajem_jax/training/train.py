@@ -245,7 +245,7 @@ def loop(
         divergence.check(step, block.metrics)  # before anything is saved
         state, step = block.state, step + len(block.metrics["loss"])
         log.add(step, block.metrics, block.seconds)
-        if step % cadence.draw == 0:
+        if step % cadence.draw == 0 and job.recipe.has_chains:
             drawn = step
             log.samples(step, shown(state))
         if validator.next_step(step - 1) == step:
@@ -254,7 +254,7 @@ def loop(
             job.checkpoints.save(step, state, **notes)
     # Here, and not in the loop: a signal may come while samples are drawn or images validated.
     job.checkpoints.save(step, state, **notes)
-    if drawn != step:
+    if drawn != step and job.recipe.has_chains:
         log.samples(step, shown(state))
     job.checkpoints.wait()
     if job.stop():

@@ -25,7 +25,8 @@ def test_a_plan_for_a_card_says_fit_time_and_gain(capsys: pytest.CaptureFixture[
     out = capsys.readouterr().out
     for words in ("card: H100", "estimated from shapes", "requirements-cuda.txt", "; fits the"):
         assert words in out
-    assert "time, predicted: 6" in out and "8 cards, by arithmetic" in out
+    assert "time, predicted: 8" in out and "8 cards, by arithmetic" in out
+    assert "on each of 8 cards: memory: " in out
 
 
 def test_a_classifier_s_estimate_has_no_chain() -> None:
@@ -51,6 +52,16 @@ def test_the_estimated_memory_is_near_xla_s() -> None:
     for dtype, counted in (("bfloat16", 3.51e9), ("float32", 6.29e9)):
         made = program.in_gpu_form(recipe(model__dtype=dtype))
         assert memory.estimate(made).total == pytest.approx(counted, rel=0.1)
+
+
+def test_sixty_four_cards_share_what_one_cannot_hold(capsys: pytest.CaptureFixture[str]) -> None:
+    """Batches of 4,096 and 8,192 in bfloat16: too much for one H100, a 64th of it for each."""
+    batches = ["--config.train.batch_size_px=4096", "--config.train.batch_size_label=8192"]
+    shards = ["--config.buffer.num_shards=64", "--config.buffer.size=10240"]
+    flags = [*PLAN, *BFLOAT16, *batches, *shards, "--device=h100", "--devices=64"]
+    assert main.main(flags) == 0
+    one, each = (line for line in capsys.readouterr().out.splitlines() if "memory: " in line)
+    assert "does not fit" in one and each.startswith("on each of 64 cards") and "; fits" in each
 
 
 def test_a_card_s_memory_is_what_jax_takes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

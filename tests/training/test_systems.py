@@ -309,7 +309,10 @@ def test_a_further_term_s_images_must_fit_the_parts(images: int, labels: int) ->
 
 @pytest.mark.parametrize("name", ["igebm", "softmax_no_bn"])
 def test_a_system_goes_on_to_the_bit(name: str, tmp_path: pathlib.Path) -> None:
-    """By main a run of another system, cut back to its middle, goes on to the same bits."""
+    """By main a run of another system, cut back to its middle, goes on to the same bits.
+
+    A classifier draws no grids of a buffer that never changes.
+    """
     argv = runs.command(tmp_path, train__num_steps=4, checkpoint__every_steps=2)
     argv[0] = f"--config=configs/digits.py:{name}"
     assert main.main(argv) == 0
@@ -320,3 +323,4 @@ def test_a_system_goes_on_to_the_bit(name: str, tmp_path: pathlib.Path) -> None:
     assert main.main(argv) == 0
     runs.assert_same_bits(runs.final_state(tmp_path), whole)
     assert runs.logged_steps(tmp_path) == [1, 2, 3, 4]
+    assert (tmp_path / "samples").exists() == (name not in WITHOUT_PX)
