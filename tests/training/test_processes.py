@@ -23,7 +23,7 @@ from tests import places, runs
 SECONDS = 60  # that the others may take to leave when one is lost
 LENGTH = 5000  # steps: no run here comes to its end
 
-# Two devices each, and compiled in haste: few steps are run.
+# Two devices each, and compiled in haste: few steps are run. A minute or two on idle cores.
 QUICK = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count"
 
 ALONE = """
@@ -40,7 +40,7 @@ recipe = sharding.shared(recipes.of(main.run_config(W, {})), jax.local_device_co
 images = loading.load(recipe.spec, "train")
 made = experiment.build(recipe, images, over=sharding.mesh_of(recipe))
 runner, written = Runner(made), Checkpoints(W / "checkpoints", read_only=True)
-logged = [json.loads(line) for line in open(W / "train_metrics.jsonl")]
+logged = [json.loads(line) for line in (W / "train_metrics.jsonl").read_text().splitlines()]
 
 
 def step(state, number):
