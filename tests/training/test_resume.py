@@ -92,7 +92,7 @@ def test_second_signal_leaves_at_once(tmp_path: pathlib.Path) -> None:
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit (util-linux) is missing")
 def test_a_checkpoint_that_cannot_be_written_stops_the_run(tmp_path: pathlib.Path) -> None:
     """Where the disk takes no more, the run stops in one line, the last good checkpoint intact."""
-    argv = runs.command(tmp_path)
+    argv = runs.command(tmp_path, log__samples_every_steps=1000)  # whose grids take no more either
     assert interrupt(argv, tmp_path, 9, signal.SIGTERM)[0] == 128 + signal.SIGTERM
     before = runs.final_state(tmp_path)
     full = runs.start(argv, max_file_bytes=100_000)  # a checkpoint here takes some 700 kB
