@@ -120,6 +120,9 @@ def test_a_session_goes_on_past_failures_and_later_with_what_is_left(
     written = json.loads((plan.out / "session.json").read_text())
     assert [each["status"] for each in written["parts"]] == [NOT_BEGUN, DONE]
     assert "no time was left" in (plan.out / "index.html").read_text()
+    monkeypatch.setattr(parts, "of", lambda plan: [bad])
+    later = command.session(plan, [bad], 0, again=False)  # "good" is no part any more
+    assert [o.name for o in later] == ["bad"]
 
 
 def test_the_page_says_what_was_predicted_and_what_came() -> None:

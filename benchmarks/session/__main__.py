@@ -124,9 +124,10 @@ def begun(part: Part, out: pathlib.Path, end: float) -> Outcome:
 
 
 def kept(plan: Plan) -> dict[str, Outcome]:
-    """What an earlier call found, in its folder, by part."""
-    there = read_json(plan.out / "session.json").get("parts", [])
-    return {each["name"]: Outcome(**each) for each in there}
+    """What an earlier call found, in its folder, by part; of another version's parts nothing."""
+    there, names = read_json(plan.out / "session.json"), {part.name for part in parts.of(plan)}
+    found = [Outcome(**each) for each in there.get("parts", [])]
+    return {outcome.name: outcome for outcome in found if outcome.name in names}
 
 
 def write(plan: Plan, found: dict[str, Outcome]) -> None:
