@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -77,6 +79,31 @@ def test_a_part_is_ended_at_its_limit_with_all_that_it_began(tmp_path: pathlib.P
     assert not late.exists()
 
 
+ENDED = """
+import pathlib, sys
+from benchmarks.session import __main__ as command, parts
+begun = sys.argv[1] + ".begun"
+code = f"import os, time; open({begun!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+parts.of = lambda plan: [parts.Part("try", "Tries", (sys.executable, "-c", code), 60)]
+command.device_kind = lambda: "cpu"
+command.main(["--out", sys.argv[1]])
+"""
+
+
+def test_a_session_that_is_ended_leaves_no_part(tmp_path: pathlib.Path) -> None:
+    """SIGTERM, of a scheduler or of `timeout`, ends the part that runs: it would keep the card."""
+    begun = tmp_path / "out.begun"
+    argv = [sys.executable, "-c", ENDED, str(tmp_path / "out")]
+    with subprocess.Popen(argv, cwd=places.ROOT, stdout=subprocess.DEVNULL) as process:
+        while not (begun.exists() and begun.read_text()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(begun.read_text()), 0)
+
+
 def test_a_session_goes_on_past_failures_and_later_with_what_is_left(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +120,9 @@ def test_a_session_goes_on_past_failures_and_later_with_what_is_left(
     written = json.loads((plan.out / "session.json").read_text())
     assert [each["status"] for each in written["parts"]] == [NOT_BEGUN, DONE]
     assert "no time was left" in (plan.out / "index.html").read_text()
+    monkeypatch.setattr(parts, "of", lambda plan: [bad])
+    later = command.session(plan, [bad], 0, again=False)  # "good" is no part any more
+    assert [o.name for o in later] == ["bad"]
 
 
 def test_the_page_says_what_was_predicted_and_what_came() -> None:

@@ -10,10 +10,13 @@ not done. Without a GPU every part runs at the least size, to try the session it
 from __future__ import annotations
 
 import pathlib
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
 
 from benchmarks.session import cards, page, parts, running, summary
 from benchmarks.session.outcome import DONE, NOT_BEGUN, Outcome
@@ -57,9 +60,15 @@ def main(argv: Sequence[str]) -> int:
     if args.list:
         print("\n".join(f"{part.name:28} {part.limit:4} s  {part.title}" for part in chosen))
         return 0
+    signal.signal(signal.SIGTERM, leave)
     outcomes = session(plan, chosen, args.minutes * 60, again=args.again)
     print(f"session: {args.out / 'index.html'}", flush=True)
     return int(any(o.status not in summary.FINE for o in outcomes))
+
+
+def leave(number: int, _: FrameType | None) -> NoReturn:
+    """Ends the session after a signal, and with it the part that runs: a group of its own."""
+    sys.exit(128 + number)
 
 
 def chosen_parts(plan: Plan, names: Sequence[str]) -> list[Part]:
@@ -115,9 +124,10 @@ def begun(part: Part, out: pathlib.Path, end: float) -> Outcome:
 
 
 def kept(plan: Plan) -> dict[str, Outcome]:
-    """What an earlier call found, in its folder, by part."""
-    there = read_json(plan.out / "session.json").get("parts", [])
-    return {each["name"]: Outcome(**each) for each in there}
+    """What an earlier call found, in its folder, by part; of another version's parts nothing."""
+    there, names = read_json(plan.out / "session.json"), {part.name for part in parts.of(plan)}
+    found = [Outcome(**each) for each in there.get("parts", [])]
+    return {outcome.name: outcome for outcome in found if outcome.name in names}
 
 
 def write(plan: Plan, found: dict[str, Outcome]) -> None:

@@ -45,11 +45,11 @@ def plan_for(recipe: Recipe, target: Target, devices: int) -> None:
     found = prediction.of(recipe, target)
     if found.is_compiled:
         print(f"compiled in {duration(time.monotonic() - start)}")
-    print(memory_line(found, target))
+    print(memory_line(found, target, devices))
     print(f"time, predicted: {_times(found.seconds, steps)}")
     if devices > 1:
         part = prediction.of_part(recipe, target, devices)
-        print(f"on each of {devices} cards: {memory_line(part, target)}")
+        print(f"on each of {devices} cards: {memory_line(part, target, devices)}")
         print(devices_line(found.seconds, recipe, target, devices, steps), flush=True)
 
 
@@ -59,12 +59,13 @@ def _how() -> str:
     return "estimated from shapes (pip install -r requirements-cuda.txt: from XLA's own program)"
 
 
-def memory_line(found: Prediction, target: Target) -> str:
-    """Whether it fits what JAX takes of the card."""
+def memory_line(found: Prediction, target: Target, devices: int) -> str:
+    """Whether it fits what JAX takes of the card; only one card can take micro-batches."""
     limit = prediction.usable(target)
     whose = "by XLA's count" if found.is_compiled else "estimated"
     fits = "fits" if found.bytes <= limit else "does not fit"
-    advice = "" if found.bytes <= limit else "; lower the batches or set config.train.micro_batches"
+    way = "set config.train.micro_batches" if devices == 1 else "take more cards"
+    advice = "" if found.bytes <= limit else f"; lower the batches or {way}"
     return (
         f"memory: {gib(found.bytes)} {whose}, cuDNN's work space left out; {fits} the {gib(limit)} "
         f"that JAX takes of the card's {gib(target.memory_bytes)}{advice}"

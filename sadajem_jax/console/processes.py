@@ -19,6 +19,7 @@ from sadajem_jax.console.launch import Launch
 
 HEARTBEAT = 20  # seconds without a sign of life after which a process is taken for lost
 PAGE = 4096  # bytes that a message is filled up to, so that few programs are compiled for them
+ELSEWHERE = "it failed in another process, whose log says why"
 
 T = TypeVar("T")
 _number, _count = 0, 1  # of this process; how many there are
@@ -67,6 +68,7 @@ def _join(launch: Launch) -> None:
     import jax
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")  # what joins CPUs
+    jax.config.update("jax_enable_preemption_service", False)  # it keeps SIGTERM from ending us
     try:
         jax.distributed.initialize(
             coordinator_address=launch.address or None,
@@ -125,6 +127,22 @@ def first_then_all(act: Callable[[], T]) -> T:
     found: list[T] = []
     of_first(lambda: found.append(act()))
     return found[0] if found else act()
+
+
+def in_all(act: Callable[[], T]) -> T:
+    """What `act` gives in each process, if none of them raises: so that none waits for another.
+
+    Raises:
+      UserError: where it raised in another one; what it raised itself, where it did.
+    """
+    try:
+        found = act()
+    except Exception:  # whatever it is, the others must hear of it
+        highest(1)
+        raise
+    if highest(0):
+        raise UserError(ELSEWHERE)
+    return found
 
 
 def _attempt(act: Callable[[], Any]) -> tuple[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from sadajem_jax import __version__
 from sadajem_jax.console import processes
 from sadajem_jax.console.errors import UserError, first_line
-from sadajem_jax.console.processes import of_first
+from sadajem_jax.console.processes import in_all, of_first
 from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
 from sadajem_jax.evaluation.hardware import hardware
@@ -152,11 +152,13 @@ class Runner:
     ) -> tuple[Outcome, str | None]:
         """Runs a piece into `found`: (what became of it, why it could not be done)."""
         try:
-            found.checksum = piece.checksum()
+            found.checksum = in_all(piece.checksum)
             due = self._due_of(piece.part)
             of_first(lambda: self._allowance.refuse_long(piece.part, due))  # clocks differ
             found.take(piece.run(progress))
         except UserError as error:
+            if not processes.is_first():  # which alone prints and records
+                logger.warning("%s: %s", piece.name, error)
             return Outcome.NOT_COMPUTED, str(error)
         except Exception as error:  # one piece's fault is not the others'
             logger.exception("%s failed", piece.name)
@@ -180,7 +182,7 @@ class Runner:
 def _of_all(outcome: Outcome, reason: str | None) -> tuple[Outcome, str | None]:
     """What became of a piece that is none where any process of the run failed."""
     if processes.highest(reason is not None) and reason is None:
-        return Outcome.FAILED, "it failed in another process, whose log says why"
+        return Outcome.FAILED, processes.ELSEWHERE
     return outcome, reason
 
 

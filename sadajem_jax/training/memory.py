@@ -50,9 +50,11 @@ def check(recipe: Recipe) -> None:
     if fits(memory, limit):
         return
     px, label = largest_batches(recipe, memory, limit)
+    way = "set config.train.micro_batches"  # which are for one device
     advice = (
         f"the largest batches that would: config.train.batch_size_px={px} and "
-        f"config.train.batch_size_label={label}; or set config.train.micro_batches"
+        f"config.train.batch_size_label={label}; or "
+        f"{way if recipe.constants.shares.parts == 1 else 'take more devices'}"
         if px
         else "even the smallest batch does not: take a smaller network"
     )

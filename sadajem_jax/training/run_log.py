@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sadajem_jax import backend
 from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
 from sadajem_jax.inference import pictures
@@ -121,7 +122,7 @@ class RunLog:
         is_first, before = self._rate is None, self._rate or rate
         self._rate = 0.7 * before + 0.3 * rate
         left = (self.total_steps - step) / self._rate
-        if is_first and left > DAY:
+        if is_first and left > DAY and backend.on_cpu():
             self.say(LONG.format(duration(left)))
         return f"{rate * self.batch_size:,.0f} images/s, {duration(left)} left"
 

@@ -44,14 +44,15 @@ def test_what_a_card_cannot_hold_is_said(capsys: pytest.CaptureFixture[str]) -> 
     """Batches of 1,024 and 2,048 in float32 do not fit an RTX 4090, and the plan says so."""
     batches = ["--config.train.batch_size_px=1024", "--config.train.batch_size_label=2048"]
     assert main.main([*PLAN, *batches, "--device=rtx4090"]) == 0
-    assert "does not fit" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "does not fit" in out and "or set config.train.micro_batches" in out
 
 
 def test_the_estimated_memory_is_near_xla_s() -> None:
-    """WRN-28-10: XLA counts 0.57 GB of arguments and 2.94 GB (bfloat16) or 5.72 of temporaries."""
-    for dtype, counted in (("bfloat16", 3.51e9), ("float32", 6.29e9)):
+    """WRN-28-10: XLA counts 0.57 GB of arguments and 3.05 GB (bfloat16) or 6.06 of temporaries."""
+    for dtype, counted in (("bfloat16", 3.62e9), ("float32", 6.63e9)):
         made = program.in_gpu_form(recipe(model__dtype=dtype))
-        assert memory.estimate(made).total == pytest.approx(counted, rel=0.1)
+        assert memory.estimate(made).total == pytest.approx(counted, rel=0.05)
 
 
 def test_sixty_four_cards_share_what_one_cannot_hold(capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,6 +63,7 @@ def test_sixty_four_cards_share_what_one_cannot_hold(capsys: pytest.CaptureFixtu
     assert main.main(flags) == 0
     one, each = (line for line in capsys.readouterr().out.splitlines() if "memory: " in line)
     assert "does not fit" in one and each.startswith("on each of 64 cards") and "; fits" in each
+    assert one.endswith("lower the batches or take more cards")  # no micro-batches on several
 
 
 def test_a_card_s_memory_is_what_jax_takes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

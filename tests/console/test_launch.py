@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import signal
+import socket
 import subprocess
 import sys
 
@@ -16,6 +20,7 @@ GIVEN = {"coordinator_address": "node1:29500", "num_processes": "4", "process_id
 VARIABLES = {launch.FLAGS[name]: value for name, value in GIVEN.items()}
 STEP = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_PROCID": "1"}
 MPI = {"OMPI_COMM_WORLD_RANK": "2"}
+POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
 
 
 @pytest.mark.parametrize(
@@ -31,13 +36,18 @@ MPI = {"OMPI_COMM_WORLD_RANK": "2"}
         ({}, {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "0"}, None),
         ({}, MPI | {"OMPI_COMM_WORLD_SIZE": "3"}, Launch("ompi", "", 3, 2)),
         ({}, MPI | {"OMPI_COMM_WORLD_SIZE": "1"}, None),
-        ({}, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, None),
+        ({}, POD, None),
+        ({}, POD | {"JOB_COMPLETION_INDEX": "3"}, Launch("k8s", "", 0, 3)),
     ],
 )
 def test_only_several_processes_are_joined(
-    flags: dict[str, str], environment: dict[str, str], expected: Launch | None
+    flags: dict[str, str],
+    environment: dict[str, str],
+    expected: Launch | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Flags stand before variables, both before a scheduler; one task of a step joins nothing."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "kubernetes")
     assert launch.described(flags, environment) == expected
 
 
@@ -64,6 +74,50 @@ def test_one_process_joins_and_asks_nothing() -> None:
         assert (processes.number(), processes.count(), processes.is_first()) == (0, 1, True)
         assert processes.of_first(lambda: "found") == "found" and processes.highest(7) == 7
         assert processes.first_then_all(lambda: "found") == "found"
+
+
+def test_what_fails_in_one_process_is_begun_in_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gives its own; the one that fails tells the others, which raise where it raised."""
+    told: list[int] = []
+
+    def alone(own: int) -> int:
+        told.append(own)
+        return own
+
+    monkeypatch.setattr(processes, "highest", alone)
+    assert processes.in_all(lambda: "found") == "found"
+    with pytest.raises(ZeroDivisionError):
+        processes.in_all(lambda: 1 // 0)
+    assert told == [0, 1]
+    monkeypatch.setattr(processes, "highest", lambda own: 1)
+    with pytest.raises(UserError, match="in another process"):
+        processes.in_all(lambda: "found")
+
+
+ENDED = """
+import os, signal, sys, time
+from sadajem_jax.console import processes
+from sadajem_jax.console.launch import Launch
+with processes.joined(Launch("", "127.0.0.1:" + sys.argv[1], 1, 0)):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(20)
+"""
+
+
+def test_a_process_that_has_joined_others_is_ended_by_a_signal() -> None:
+    """SIGTERM ends it where no handler of ours stands, as it does by itself."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    done = subprocess.run(
+        [sys.executable, "-c", ENDED, str(port)],
+        cwd=places.ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == -signal.SIGTERM, done.stderr
 
 
 LEAVES = """

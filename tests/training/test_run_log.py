@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sadajem_jax import backend
 from sadajem_jax.training import run_log
 from sadajem_jax.training.run_log import RunLog
 
@@ -70,10 +71,22 @@ def test_a_classifier_has_no_density(tmp_path: pathlib.Path, clock: Any, capsys:
     assert "log p" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(12.0, False), (50_000.0, True)])
+@pytest.mark.parametrize(
+    ("seconds", "is_cpu", "said"),
+    [(12.0, True, False), (50_000.0, True, True), (50_000.0, False, False)],
+)
 def test_days_are_said_at_once(
-    seconds: float, said: bool, tmp_path: pathlib.Path, clock: Any, capsys: Any
+    seconds: float,
+    is_cpu: bool,
+    said: bool,
+    tmp_path: pathlib.Path,
+    clock: Any,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A training longer than a day says so with its first rate, once, and names what to take."""
+    """A training longer than a day says so on the CPU with its first rate, once, and names what to
+    take; on a GPU it has that already.
+    """
+    monkeypatch.setattr(backend, "on_cpu", lambda: is_cpu)
     run(tmp_path, clock, seconds=seconds)
     assert capsys.readouterr().out.count("configs/digits.py is for a laptop") == said

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from sadajem_jax.console import processes
 from sadajem_jax.data.loading import Images
 from sadajem_jax.evaluation.asked import Asked
 from sadajem_jax.evaluation.autoattack import campaign, fab, square
@@ -202,6 +203,19 @@ def test_a_killed_attack_goes_on(
     assert unfinished.CONTINUED in items
     assert begun[0] > told[0] and found.items() <= done.metrics.items() and found
     assert not (tmp_path / "unfinished").exists()
+
+
+def test_the_first_of_several_processes_deletes_what_was_kept(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others, who may be done before it, leave its file."""
+    kept = tmp_path / "unfinished" / "attack_last.npz"
+    kept.parent.mkdir()
+    kept.touch()
+    for number, is_there in ((1, True), (0, False)):
+        monkeypatch.setattr(processes, "_number", number)
+        unfinished.forget(kept)
+        assert kept.parent.exists() == kept.exists() == is_there
 
 
 def test_a_search_in_bfloat16_is_said(tmp_path: pathlib.Path) -> None:
