@@ -15,6 +15,7 @@ from sadajem_jax.cli import help as help_page
 from sadajem_jax.cli.flags import Flags, nearest
 from sadajem_jax.console import command, launch, processes, xla_flags
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.launch import Launch
 from sadajem_jax.console.listening import Farewell
 from sadajem_jax.training import determinism, recipes
 from sadajem_jax.workdir import settings as run_settings
@@ -69,7 +70,7 @@ def train_mode(flags: Flags) -> int:
     """--mode=train: trains, or goes on, then evaluates."""
     config, workdir = read_config(flags), workdir_of(flags)
     described = launch.described(flags.plain, os.environ)
-    make_ready(config)
+    make_ready(config, described)
     if config.deterministic:
         determinism.apply(workdir, described.number if described else 0)
     with processes.joined(described):
@@ -160,17 +161,21 @@ def eval_mode(flags: Flags) -> int:
     workdir = run_folder(flags)
     config = run_config(workdir, flags.overrides)
     described = launch.described(flags.plain, os.environ)
-    make_ready(config)
+    make_ready(config, described)
     with Farewell("stopped; the same command goes on"), processes.joined(described):
         from sadajem_jax.evaluation import evaluate
 
         return evaluate.evaluate(config, workdir)
 
 
-def make_ready(config: ml_collections.ConfigDict) -> None:
-    """Sets what is to be set before JAX first meets a device or compiles."""
+def make_ready(config: ml_collections.ConfigDict, described: Launch | None = None) -> None:
+    """Sets what is to be set before JAX first meets a device or compiles.
+
+    Several processes keep no compiled programs: the first alone would write them, and where each
+    machine has a home of its own it would find at its next start what the others then compile.
+    """
     xla_flags.round_as_written(config.model.dtype, config.eval.attack_dtype)
-    if config.keep_compiled:
+    if config.keep_compiled and described is None:
         compiled.keep()
 
 

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from sadajem_jax.cli import compiled
-from tests import places
+from sadajem_jax.cli import main as cli
+from sadajem_jax.console.launch import Launch
+from tests import models, places
 
 # Starts as main.py does, compiles one small program, and says where and how often it was compiled.
 START = """
@@ -83,3 +85,13 @@ def test_a_cpu_that_knows_other_instructions_has_its_own_folder(
         monkeypatch.setattr(compiled, "CPU_INFO", tmp_path / name)
         found.append(compiled.folder())
     assert (found[0] == found[1]) == same
+
+
+def test_several_processes_keep_nothing(monkeypatch: Any) -> None:
+    """Where a launch of several is described no folder is set; a process by itself keeps."""
+    kept: list[str] = []
+    monkeypatch.setattr(compiled, "keep", lambda: kept.append("kept"))
+    cli.make_ready(models.settings(), Launch("slurm", processes=2, number=1))
+    assert not kept
+    cli.make_ready(models.settings())
+    assert kept

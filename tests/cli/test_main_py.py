@@ -86,7 +86,7 @@ def evaluate(config, workdir):
 evaluation.evaluate = types.SimpleNamespace(evaluate=evaluate)
 sys.modules["sadajem_jax.evaluation.evaluate"] = evaluation.evaluate
 main.run_config = lambda workdir, overrides: None
-main.make_ready = lambda config: None
+main.make_ready = lambda *given: None
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # as main.py
 main.run(["--mode=eval", "--workdir=W"])
 """

@@ -117,7 +117,7 @@ def test_figures_come_with_their_arrays(evaluated: pathlib.Path) -> None:
         assert (evaluated / name).read_bytes().startswith(b"\x89PNG")
         assert np.load((evaluated / name).with_suffix(".npz")).files
     page = (evaluated / "report" / "index.html").read_text()
-    assert page.count("<img") == 4
+    assert page.count("<figure") == 4
 
 
 def test_nothing_is_done_twice(fresh: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
