@@ -13,7 +13,7 @@ import numpy as np
 from sadajem_jax import sgld
 from sadajem_jax.console.progress import Advance
 from sadajem_jax.inference.chains import BATCH_NORMS, NO_LABEL, Chains
-from sadajem_jax.inference.images import as_float, as_images
+from sadajem_jax.inference.images import as_float, users_images
 from sadajem_jax.informative_init import Starts
 from sadajem_jax.randomness import row_keys
 from sadajem_jax.wide_resnet import WideResNet
@@ -190,7 +190,7 @@ class Generator:
         Raises:
           TypeError, ValueError: if an argument is not of these.
         """
-        x = as_images(x, self.image_shape, self.kernel.bounds)
+        x = users_images(x, self.image_shape, self.kernel.bounds)
         fill_key, noise_key = jax.random.split(key)
         labels = self._filled_up(row_labels(label, len(x), self.num_classes))
         order = np.asarray(jax.random.permutation(fill_key, len(self.buffer)))

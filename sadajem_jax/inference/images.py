@@ -20,7 +20,7 @@ IN_UNIT_INTERVAL = (
 def as_images(
     x: Any, image_shape: tuple[int, ...], bounds: tuple[float, float] = (-1.0, 1.0)
 ) -> np.ndarray:
-    """Images as NumPy, if they are images of the model; floats that look like [0, 1] warn.
+    """Images as NumPy, if they are images of the model.
 
     Args:
       x: [N, *image_shape], uint8, or floating point within the bounds.
@@ -48,7 +48,13 @@ def as_images(
             f"expected floats in [-1, 1], found {x.min()} to {x.max()}; bytes may be given as "
             f"uint8, or scaled by x / 127.5 - 1"
         )
-    if is_float and x.size and x.min() >= 0 and x.max() > 0:
+    return x
+
+
+def users_images(x: Any, *of_model: Any) -> np.ndarray:
+    """As `as_images`, of what a user hands to a model: warns where floats look like [0, 1]."""
+    x = as_images(x, *of_model)
+    if x.dtype != np.uint8 and x.size and x.min() >= 0 and x.max() > 0:
         warnings.warn(IN_UNIT_INTERVAL, stacklevel=3)
     return x
 

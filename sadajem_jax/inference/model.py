@@ -22,7 +22,7 @@ from sadajem_jax.data.specs import DatasetSpec
 from sadajem_jax.inference import scoring
 from sadajem_jax.inference.chains import NO_LABEL
 from sadajem_jax.inference.generate import Generator, row_labels
-from sadajem_jax.inference.images import as_float, as_images
+from sadajem_jax.inference.images import as_float, users_images
 from sadajem_jax.inference.scoring import Outputs
 from sadajem_jax.wide_resnet import WideResNet
 
@@ -227,7 +227,7 @@ class Model:
         self, program: Callable[..., Any], x: Any, progress: Advance | None = None
     ) -> dict[str, np.ndarray]:
         """Runs a program of one fixed shape over any number of rows, none included."""
-        x = as_images(x, self.image_shape, self.generator.kernel.bounds)
+        x = users_images(x, self.image_shape, self.generator.kernel.bounds)
         found = []
         for start in range(0, max(len(x), 1), self.batch_size):
             rows = as_float(x[start : start + self.batch_size])

@@ -36,6 +36,8 @@ WINDOW, STEPS = 4, 10
 class OnDevice:
     """Stands for an accelerator's array: notes every way in which it is read; slices are free."""
 
+    is_fully_addressable = True  # of a run of one process
+
     def __init__(self, value: Any, reads: list[str]) -> None:
         self.value, self.reads = value, reads
 
@@ -160,7 +162,9 @@ def test_the_host_waits_once_a_block(
     cadence = SimpleNamespace(save=5, draw=6)
     checkpoints = SimpleNamespace(save=lambda step, state: saved.append(step), wait=lambda: None)
     job: Any = SimpleNamespace(
-        stop=lambda: False, recipe=SimpleNamespace(cadence=cadence), checkpoints=checkpoints
+        stop=lambda: False,
+        recipe=SimpleNamespace(cadence=cadence, has_chains=True),
+        checkpoints=checkpoints,
     )
     validator: Any = SimpleNamespace(next_step=lambda step: 2**62)
     how: Any = {"batch_size": 2, "steps_per_epoch": 5, "first_spread": 0.0}
