@@ -48,7 +48,7 @@ def dispatch(argv: Sequence[str]) -> int:
     Raises:
       UserError: for any mistake in the flags or the config.
     """
-    if any(word in command_line.HELP for word in argv):
+    if not argv or any(word in command_line.HELP for word in argv):
         print(help_page.text(), end="", flush=True)
         return 0
     flags = command_line.read(argv, FLAGS)

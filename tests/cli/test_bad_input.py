@@ -18,7 +18,7 @@ DIGITS = "--config=configs/digits.py"
 
 # (arguments, what the line must hold): {tmp} is an empty folder, {file} a file in it
 TABLE: list[tuple[list[str], list[str]]] = [
-    ([], ["--config=FILE", "configs/cifar10.py", "configs/digits.py"]),
+    (["--workdir={tmp}/x"], ["--config=FILE", "configs/cifar10.py", "configs/digits.py"]),
     (["--config=configs/cifar11.py"], ["configs/cifar11.py", "did you mean configs/cifar10.py"]),
     (["--config=configs/digits.py:jemm"], ["no system 'jemm'"]),
     (["--config={file}"], ["get_config"]),

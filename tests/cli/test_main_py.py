@@ -18,9 +18,9 @@ from sadajem_jax.evaluation import parts
 from tests import places, runs
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["-h"], ["--mode=eval", "--help"]])
+@pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["--mode=eval", "--help"]])
 def test_help_is_a_page(argv: list[str], capsys: Any) -> None:
-    """--help and -h print modes, flags, parts and every config on one screen, and succeed."""
+    """--help, -h or nothing: modes, flags, parts and every config on one screen, and success."""
     assert main.main(argv) == 0
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
