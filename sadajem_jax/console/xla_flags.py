@@ -32,8 +32,8 @@ def round_as_written(*dtypes: str) -> None:
     """Where one of the types is bfloat16: what is computed in it is rounded to it, on any device.
 
     XLA may otherwise keep float32 where the program says bfloat16, and on a CPU does: hardly any of
-    a convolution's outputs were bfloat16 values. A GPU's program is the same with the flag as
-    without.
+    a convolution's outputs were bfloat16 values. A GPU's program has the same kernels and bytes
+    with the flag as without (docs/performance.md).
     """
     if "bfloat16" in dtypes:
         add(ROUND_AS_WRITTEN)

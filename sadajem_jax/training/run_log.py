@@ -135,15 +135,15 @@ class RunLog:
             self.say(f"warning: {warning}")
 
     def _line(self, step: int, s: dict[str, float], outlook: str) -> str:
-        """At most 100 characters, in columns."""
+        """At most 100 characters, in columns, while the numbers are of a usual size."""
         total = f"{self.total_steps:,}"
         line = (
-            f"step {step:{len(total)},}/{total}  {outlook:>30}  "
-            f"nll {s['cross_entropy']:6.3f}  acc {s['accuracy']:6.1%}"
+            f"step {step:{len(total)},}/{total}  {outlook:>31}  "
+            f"nll {s['cross_entropy']:5.3f}  acc {s['accuracy']:5.1%}"
         )
         if "log_density_gap" not in s:
             return line
-        return f"{line}  log p {s['log_density_data']:+7.2f}  gap {s['log_density_gap']:+6.2f}"
+        return f"{line}  log p {s['log_density_data']:+6.2f}  gap {s['log_density_gap']:+5.2f}"
 
     def samples(self, step: int, buffer: np.ndarray) -> pathlib.Path:
         """Writes a grid of the buffer's first images [N, H, W, channels]; returns its path."""

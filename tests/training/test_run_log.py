@@ -60,9 +60,21 @@ def test_lines_come_by_time(tmp_path: pathlib.Path, clock: Any, capsys: Any) -> 
         f"step {n:2d}" for n in (1, 10, 19, 28, 37, STEPS)
     ]
     assert "first step took 1 min 40 s" in lines[0]
-    assert "2 images/s, 2 min 00 s left  nll  0.060  acc   6.0%" in lines[1]
+    assert "2 images/s, 2 min 00 s left  nll 0.060  acc  6.0%" in lines[1]
     assert len({line.index("nll") for line in lines}) == 1
-    assert max(map(len, lines)) <= 100 and lines[1].endswith("log p   +0.06  gap  +0.06")
+    assert max(map(len, lines)) <= 100 and lines[1].endswith("log p  +0.06  gap +0.06")
+
+
+def test_a_line_of_the_paper_s_run_fits(tmp_path: pathlib.Path, capsys: Any) -> None:
+    """Of 78,000 steps at a GPU's speed a line has at most 100 characters."""
+    log = RunLog(tmp_path, 77_000, total_steps=78_000, every_steps=50, batch_size=128,
+                 steps_per_epoch=390, first_spread=1.0)  # fmt: skip
+    log._rate = 12.0 / 3600  # so that hours are left
+    line = log._line(77_001, {n: v[0] for n, v in told(77_001, 1).items()} | {
+        "cross_entropy": 1.576, "accuracy": 0.454, "log_density_data": -13.51,
+        "log_density_gap": -0.06}, log._outlook(77_001, 110.0))  # fmt: skip
+    log.close()
+    assert "14,080 images/s, " in line and len(line) <= 100
 
 
 def test_a_classifier_has_no_density(tmp_path: pathlib.Path, clock: Any, capsys: Any) -> None:
