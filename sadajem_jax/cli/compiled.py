@@ -24,7 +24,8 @@ ALL_SIZES = {
 
 def keep() -> None:
     """Keeps what is compiled from now on, unless the user has said where (or that none is)."""
-    if jax.config.jax_compilation_cache_dir is None and jax.config.jax_enable_compilation_cache:
+    said = jax.config.values
+    if said["jax_compilation_cache_dir"] is None and said["jax_enable_compilation_cache"]:
         jax.config.update("jax_compilation_cache_dir", str(folder()))
         for name, value in ALL_SIZES.items():
             jax.config.update(name, value)
