@@ -145,7 +145,7 @@ class Checkpoints:
         Raises:
           UserError: if there are checkpoints and none is good, or a later version wrote them.
         """
-        if processes.count() == 1:
+        if processes.is_alone():
             return self._last_good()
 
         def step_of_first() -> int | None:

@@ -73,25 +73,8 @@ def test_one_process_joins_and_asks_nothing() -> None:
     with processes.joined(None):
         assert (processes.number(), processes.count(), processes.is_first()) == (0, 1, True)
         assert processes.of_first(lambda: "found") == "found" and processes.highest(7) == 7
+        assert processes.meet(3) == [3] and processes.fail(2) == 2
         assert processes.first_then_all(lambda: "found") == "found"
-
-
-def test_what_fails_in_one_process_is_begun_in_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each gives its own; the one that fails tells the others, which raise where it raised."""
-    told: list[int] = []
-
-    def alone(own: int) -> int:
-        told.append(own)
-        return own
-
-    monkeypatch.setattr(processes, "highest", alone)
-    assert processes.in_all(lambda: "found") == "found"
-    with pytest.raises(ZeroDivisionError):
-        processes.in_all(lambda: 1 // 0)
-    assert told == [0, 1]
-    monkeypatch.setattr(processes, "highest", lambda own: 1)
-    with pytest.raises(UserError, match="in another process"):
-        processes.in_all(lambda: "found")
 
 
 ENDED = """
