@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from sadajem_jax.console import launch, processes
+from sadajem_jax.console import launch, lost, processes
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.launch import Launch
 from tests import places
@@ -66,6 +66,27 @@ def test_an_incomplete_launch_is_refused(given: dict[str, str], words: list[str]
     with pytest.raises(UserError) as refused:
         launch.described(given, {})
     assert all(word in str(refused.value) for word in words), refused.value
+
+
+@pytest.mark.parametrize(
+    "said, is_lost",
+    [
+        ("UNKNOWN: Gloo all-reduce failed: [external/gloo/pair.cc:547] Connection closed", True),
+        ("INTERNAL: NCCL operation ncclGroupEnd() failed: remote process exited", True),
+        ("DEADLINE_EXCEEDED: Barrier timed out. Id: orbax_7.", True),
+        ("INTERNAL: Barrier failed because: task 1 has crashed", True),
+        ("UNAVAILABLE: failed to connect; remote target coordination_service", True),
+        ("ABORTED: /job:jax_worker/task:1 heartbeat timeout", True),
+        ("INTERNAL: 'stablehlo.optimization_barrier' op failed to verify", False),
+        ("NOT_FOUND: no libnccl.so.2", False),
+        ("the set was made with the barrier of another program", False),
+    ],
+)
+def test_a_lost_process_is_told_from_an_error_of_ours(said: str, is_lost: bool) -> None:
+    """What libraries say of a lost peer is known, and a like word in another error is not it."""
+    error = ValueError("could not save")
+    error.__cause__ = RuntimeError(said)
+    assert bool(lost.sign(error)) == is_lost
 
 
 def test_one_process_joins_and_asks_nothing() -> None:
