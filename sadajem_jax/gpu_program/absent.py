@@ -94,10 +94,9 @@ def compiled(recipe: Recipe, target: Target, devices: int = 1) -> Compiled:
 
 def shared(recipe: Recipe, devices: int) -> Recipe:
     """As `sharding.shared`, over machines that are full."""
-    recipe = sharding.shared(recipe, devices)
     if devices > MACHINE and devices % MACHINE:
-        raise UserError(f"above {MACHINE}, devices must be a multiple of it, found {devices}")
-    return recipe
+        raise UserError(f"above {MACHINE}, --devices must be a multiple of it, found {devices}")
+    return sharding.shared(recipe, devices, fewer="--devices={}")
 
 
 def mesh(target: Target, devices: int) -> Mesh:

@@ -62,7 +62,7 @@ def test_missing_cuda_packages_are_one_line(
     assert "pip install -r requirements-cuda.txt" in printed.err
 
 
-@pytest.mark.parametrize("devices, words", [(3, "multiple of the 3 devices"), (16, "16 devices")])
+@pytest.mark.parametrize("devices, words", [(3, "multiples of the 3 devices"), (16, "16 devices")])
 def test_batches_must_divide(devices: int, words: str) -> None:
     """Every card takes equal parts of both batches; of 8 images 16 cards cannot."""
     with pytest.raises(UserError, match=words):
