@@ -105,7 +105,7 @@ def get_config() -> ml_collections.ConfigDict:
     evaluation.batch_size = 500  # images a device takes at a time
     evaluation.every_epochs = 0  # above 0: evaluates while training, on data.val_size images
     evaluation.checkpoint = "last"  # last, best, ema or a step
-    evaluation.only = ""  # of the parts that --help lists; "": all that take under an hour each
+    evaluation.only = ""  # parts that --help lists, or pieces of them; "": all under an hour each
     evaluation.force = False  # True: also what was evaluated before
     evaluation.noise_std = 0.0  # above 0: accuracy also under this noise on the test images (JEM)
     evaluation.num_bins = 20  # of the expected calibration error, as released

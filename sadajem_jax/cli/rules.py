@@ -201,7 +201,7 @@ def _check_lists(config: ml_collections.ConfigDict) -> None:
         words = comma_list(config.eval[field])
         if again := [word for word in words if words.count(word) > 1]:
             raise UserError(f"config.eval.{field} lists {again[0]} twice; keep one")
-    for part in comma_list(config.eval.only):
+    for part in map(parts.part_of, comma_list(config.eval.only)):
         if part not in parts.NAMES:
             known = f"of {', '.join(parts.NAMES)}, found {part!r}{nearest(part, parts.NAMES)}"
             raise UserError(f"config.eval.only must be a comma list {known}")

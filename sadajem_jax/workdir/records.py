@@ -3,7 +3,8 @@
 W/metrics.json               {name: value}, flat
 W/metrics_provenance.json    {name: checkpoint, step and settings behind it}
 W/evaluation.json            {piece: what was done, when, how fast; or why it could not be},
-                             and under "parts" the names of all parts there are
+                             and under "parts" the names of all parts there are, and of pieces
+                             that were left out
 W/figures/                   PNG or GIF, and beside each the arrays that it shows, as .npz
 """
 
@@ -81,7 +82,7 @@ class Records:
                 files.write_json_atomically(self.pieces, old | {name: old[name] | fields})
 
     def name_parts(self, names: Sequence[str]) -> None:
-        """Records which parts there are, so that a reader knows what was never asked for."""
+        """Records what there is to ask for, so that a reader knows what was never asked for."""
         with _locked(self.workdir):
             old = read_json(self.pieces)
             if old.get(PARTS) != list(names):

@@ -95,6 +95,26 @@ def test_every_number_has_its_checkpoint_and_settings(evaluated: pathlib.Path) -
     assert "half of the test images" in " ".join(provenance["calibration/ece"]["notes"])
 
 
+def test_pieces_are_asked_for_by_name(trained: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A piece alone is done, and the page says that its part's others were not asked for."""
+    workdir = tmp_path / "run"
+    shutil.copytree(trained, workdir)
+    assert run(workdir, eval__only="ood/uniform_noise") == 0
+    assert records.read_pieces(workdir).keys() == {"ood/uniform_noise"}
+    page = (workdir / "report" / "index.html").read_text()
+    assert "--config.eval.only=ood/inverted_digits does it" in page
+    assert "--config.eval.only=ood does it" not in page and "only=accuracy does it" in page
+
+
+def test_a_name_of_no_piece_is_refused_with_those_there_are(
+    trained: pathlib.Path, capsys: Any
+) -> None:
+    """A piece that the part does not have is one line, which lists its pieces."""
+    assert run(trained, eval__only="accuracy,ood/svhn_cropped") == 2
+    said = capsys.readouterr().err
+    assert "'ood/svhn_cropped'; ood is made of ood/inverted_digits, ood/uniform_noise" in said
+
+
 def test_accuracy_is_that_of_the_network(evaluated: pathlib.Path) -> None:
     """test/accuracy and test/nll are what the restored network gives on the whole test set."""
     model = sadajem_jax.load(evaluated)

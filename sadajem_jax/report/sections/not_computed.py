@@ -7,14 +7,18 @@ from sadajem_jax.report.run import Run, part_of
 
 
 def section(run: Run) -> str:
-    """Each piece that failed with its reason, then the parts that nobody asked for."""
+    """Each piece that failed with its reason, then the parts and pieces that nobody asked for."""
     reasons = {
         name: record["not_computed"]
         for name, record in run.pieces.items()
         if "not_computed" in record
     }
-    there = {part_of(name, record) for name, record in run.pieces.items()}
-    reasons |= {part: "it was not asked for" for part in run.parts if part not in there}
+    there = {part_of(name, record) for name, record in run.pieces.items()} | run.pieces.keys()
+    reasons |= {
+        name: f"it was not asked for; --config.eval.only={name} does it"
+        for name in run.parts
+        if name not in there
+    }
     items = [
         f"<li><b>{text(name)}</b>: not computed, because {text(why)}</li>"
         for name, why in reasons.items()
