@@ -80,10 +80,10 @@ def _same(x: jax.Array) -> jax.Array:
 
 
 def own(tree: Any) -> Any:
-    """Arrays that lie whole on every device, as they lie on this process's own."""
+    """Arrays that lie whole on every device, as they lie on this process's own; NumPy's stay."""
     if jax.process_count() == 1:
         return tree
-    return jax.tree.map(lambda x: x.addressable_data(0), tree)
+    return jax.tree.map(lambda x: x.addressable_data(0) if isinstance(x, jax.Array) else x, tree)
 
 
 def whole_on(over: Over) -> Any:

@@ -8,6 +8,9 @@ import subprocess
 import sys
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from sadajem_jax.cli import config as config_files
@@ -280,6 +283,14 @@ def test_one_device_is_placed_nowhere() -> None:
     assert sharding.shared(made, 1) == made
     assert sharding.mesh_of(made) is None
     assert sharding.of_program(None, is_looped=True) == {}
+
+
+def test_a_model_that_was_read_is_every_process_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several processes each takes its copy of a training's arrays, and NumPy's as they are."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    read, trained = np.ones(2), jnp.zeros(3)
+    found = sharding.own({"read": read, "trained": trained})
+    assert found["read"] is read and found["trained"].shape == (3,)
 
 
 def test_each_device_keeps_its_part() -> None:
