@@ -34,6 +34,7 @@ configs, each explained in its file:
 {configs}
 
 Fields and their defaults: configs/cifar10.py. What warnings mean: docs/troubleshooting.md
+--version tells this program's.
 """
 
 

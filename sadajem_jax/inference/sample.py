@@ -11,6 +11,7 @@ import numpy as np
 
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.progress import Progress
+from sadajem_jax.console.words import nearest
 from sadajem_jax.inference import export, image_files, pictures
 from sadajem_jax.inference.generate import row_labels
 from sadajem_jax.inference.model import Model
@@ -72,7 +73,9 @@ def _source(flags: Mapping[str, str]) -> str:
             raise UserError(f"--refine_from says where chains start: leave out --source={source}")
         return REFINED
     if source not in ("", *SOURCES):
-        raise UserError(f"--source must be {' or '.join(SOURCES)}, found {source!r}")
+        raise UserError(
+            f"--source must be {' or '.join(SOURCES)}, found {source!r}{nearest(source, SOURCES)}"
+        )
     return source or "buffer"
 
 
