@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import logging
 import pathlib
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,6 +27,7 @@ from sadajem_jax.workdir.records import Records
 from sadajem_jax.workdir.state_format import checksum
 
 logger = logging.getLogger(__name__)
+WIDTH = 100  # columns of a log
 
 
 class Outcome(enum.Enum):
@@ -229,5 +231,12 @@ def _summary(name: str, record: dict[str, Any], numbers: dict[str, float]) -> st
     values = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items())
     rate = record["images_per_second"]
     speed = f", {rate:,.0f} images/s" if rate else ""
-    notes = "".join(f"\n  {note}" for note in record["notes"])
-    return f"{name}: {values or 'drawn'} ({duration(record['seconds'])}{speed}){notes}"
+    said = f"{name}: {values or 'drawn'} ({duration(record['seconds'])}{speed})"
+    return "\n".join([_wrapped(said), *(_wrapped(f"  {note}") for note in record["notes"])])
+
+
+def _wrapped(line: str) -> str:
+    """In lines of a log's width; numbers and paths stay whole."""
+    return textwrap.fill(
+        line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
