@@ -103,7 +103,7 @@ def load(name: str, spec: DatasetSpec, count: int, data_dir: str | None = None) 
     fitted, how = fit(images, spec.image_size, spec.channels)
     base = name.removesuffix(INTERPOLATED)
     official = get_spec(base).num_test if base in specs.NAMES else None
-    return OODSet(label_of(name), fitted, note + how, official)
+    return OODSet(label_of(name), fitted, note + image_files.left_out(images) + how, official)
 
 
 def _find(

@@ -122,7 +122,8 @@ def fresh(model: Model, options: Options) -> tuple[np.ndarray, np.ndarray]:
 def refined(model: Model, options: Options) -> tuple[np.ndarray, np.ndarray]:
     """The user's images, moved towards higher density; classes as of `fresh`."""
     with Progress(f"reading {options.refine_from}", unit="images") as reading:
-        images, _ = image_files.load(options.refine_from, model.image_shape, reading)
+        images, note = image_files.load(options.refine_from, model.image_shape, reading)
+    print(f"refining {note}", flush=True)
     n = len(images) if options.n is None else options.n
     if n > len(images):
         raise UserError(

@@ -218,7 +218,7 @@ def test_any_prepared_data_set_can_be_listed(tmp_path: pathlib.Path) -> None:
         ("{}/torn.npz", "torn.npz: expected an array `images`"),
         ("{}/wrong.npz", r"found int64 \[3\]"),
         ("{}/empty", "expected image files .*, found none"),
-        ("{}/bad", "b.png: this image cannot be read"),
+        ("{}/bad", r"bad: 1 of 1 image files cannot be read \(b.png; "),
         ("{}/missing", "missing: expected a folder of images or an .npz file, found nothing"),
         ("{}/bad/b.png", "found a file of another kind"),
         ("{}/bytes.npz", r"expected floats in \[-1, 1\], found 0 to 255"),
