@@ -93,6 +93,9 @@ class Runner:
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         """Runs the pieces in order, but for those done before; prints what became of each."""
         self._pieces = pieces
+        asked = [self._prefix + piece.name for piece in pieces]
+        done = list({piece.part for piece in pieces})
+        of_first(lambda: self._records.forget_failures(self._prefix, done, asked))
         return [self._do(piece) if self.is_due(piece) else self._leave(piece) for piece in pieces]
 
     def wants_gradient(self) -> bool:

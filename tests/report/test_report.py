@@ -121,7 +121,20 @@ def test_what_was_not_computed_is_said(tmp_path: pathlib.Path) -> None:
     """A reason is shown as text, and parts that were never asked for are named as such."""
     text = cifar10(tmp_path).page().text
     assert "not computed, because celeb_a: &lt;none&gt; &amp; nowhere" in text
-    assert "<b>samples</b>: not computed, because it was not asked for" in text
+    never = "<b>calibration</b>, <b>samples</b>, <b>curves</b>: not computed, because it was not"
+    assert never in text
+
+
+def test_one_reason_stands_once_and_takes_no_time(tmp_path: pathlib.Path) -> None:
+    """Pieces that fail for one reason are one item, and none has a row of hardware and times."""
+    made = cifar10(tmp_path)
+    for name in ("quality/inception", "quality/inception/released"):
+        made.pieces[name] = RECORD | {"not_computed": "no weights"}
+    page = made.page()
+    both = "<b>quality/inception</b>, <b>quality/inception/released</b>: not computed, because no"
+    assert both in page.text and page.text.count("no weights") == 1
+    timed = [row[0] for row in page.rows if row[-1] == RECORD["finished"]]
+    assert timed == ["accuracy", "ood/svhn_cropped"]
 
 
 def test_the_list_of_parts_is_the_records(tmp_path: pathlib.Path) -> None:

@@ -7,7 +7,7 @@ from sadajem_jax.report.run import Run, part_of
 
 
 def section(run: Run) -> str:
-    """Each piece that failed with its reason, then the parts that nobody asked for."""
+    """Each reason with the pieces that failed for it, then the parts that nobody asked for."""
     reasons = {
         name: record["not_computed"]
         for name, record in run.pieces.items()
@@ -15,8 +15,9 @@ def section(run: Run) -> str:
     }
     there = {part_of(name, record) for name, record in run.pieces.items()}
     reasons |= {part: "it was not asked for" for part in run.parts if part not in there}
-    items = [
-        f"<li><b>{text(name)}</b>: not computed, because {text(why)}</li>"
-        for name, why in reasons.items()
-    ]
+    named = {
+        why: ", ".join(f"<b>{text(name)}</b>" for name, reason in reasons.items() if reason == why)
+        for why in reasons.values()
+    }
+    items = [f"<li>{who}: not computed, because {text(why)}</li>" for why, who in named.items()]
     return f"{heading('Not computed')}\n<ul>{''.join(items)}</ul>" if items else ""
