@@ -1,5 +1,6 @@
 # make demo: train on small digits, then a report with pictures.    make test: all the checks.
 # Both set up everything they need in .venv; a second call installs nothing again.
+# make results: the demo anew, its numbers and pictures into docs/ (README and RESULTS are held to them).
 # make test-torch: the comparisons with PyTorch, and what another version of Python may change.
 
 # The newest Python that is there; PYTHON=python3.11 takes another.
@@ -9,11 +10,18 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-torch lint clean
+.PHONY: demo results test test-torch lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python main.py --config=configs/digits.py --workdir=runs/demo
 	$(BIN)/python main.py --mode=eval --workdir=runs/demo
+
+# The demo anew, and what README and RESULTS say of it: docs/digits.json and two pictures. Run it last.
+results: $(VENV)/.installed
+	rm -rf runs/results
+	$(BIN)/python main.py --config=configs/digits.py --workdir=runs/results
+	$(BIN)/python main.py --mode=eval --workdir=runs/results
+	$(BIN)/python -m tools.results runs/results
 
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
