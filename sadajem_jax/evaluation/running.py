@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import logging
 import pathlib
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,6 +27,7 @@ from sadajem_jax.workdir.records import Records
 from sadajem_jax.workdir.state_format import checksum
 
 logger = logging.getLogger(__name__)
+WIDTH = 100  # columns of a log
 
 
 class Outcome(enum.IntEnum):
@@ -94,6 +96,9 @@ class Runner:
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         """Runs the pieces in order, but for those done before; prints what became of each."""
         self._pieces = pieces
+        asked = [self._prefix + piece.name for piece in pieces]
+        done = list({piece.part for piece in pieces})
+        of_first(lambda: self._records.forget_failures(self._prefix, done, asked))
         return [self._do(piece) if self.is_due(piece) else self._leave(piece) for piece in pieces]
 
     def wants_gradient(self) -> bool:
@@ -233,5 +238,12 @@ def _summary(name: str, record: dict[str, Any], numbers: dict[str, float]) -> st
     values = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items())
     rate = record["images_per_second"]
     speed = f", {rate:,.0f} images/s" if rate else ""
-    notes = "".join(f"\n  {note}" for note in record["notes"])
-    return f"{name}: {values or 'drawn'} ({duration(record['seconds'])}{speed}){notes}"
+    said = f"{name}: {values or 'drawn'} ({duration(record['seconds'])}{speed})"
+    return "\n".join([_wrapped(said), *(_wrapped(f"  {note}") for note in record["notes"])])
+
+
+def _wrapped(line: str) -> str:
+    """In lines of a log's width; numbers and paths stay whole."""
+    return textwrap.fill(
+        line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )

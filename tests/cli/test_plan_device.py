@@ -92,7 +92,7 @@ def test_a_card_s_memory_is_what_jax_takes_of_it(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     "flags, words",
     [
-        (["--device=h1000"], "the device must be one of a100, b200, h100, h200, rtx4090"),
+        (["--device=h1000"], "--device must be one of a100, b200, h100, h200, rtx4090"),
         (["--devices=8"], "--devices needs --device"),
         (["--device=h100", "--devices=two"], "--devices must be a whole number"),
         (["--device=h100", "--devices=3"], "--config.train.batch_size_label=129, or --devices=2"),
