@@ -15,7 +15,7 @@ from sadajem_jax.data import loading
 from sadajem_jax.data.loading import Images
 from sadajem_jax.evaluation import accuracy
 from sadajem_jax.train_state import TrainState
-from sadajem_jax.training import sharding
+from sadajem_jax.training import metric_writer, sharding
 from sadajem_jax.training.identity import Past
 from sadajem_jax.training.recipes import Recipe
 from sadajem_jax.workdir import best, records
@@ -49,11 +49,11 @@ _loaded = functools.cache(loading.load)
 
 
 def write(recipe: Recipe, workdir: pathlib.Path, state: TrainState) -> None:
-    """Evaluates a finished run, and its best model if there is one, into W/metrics.json."""
+    """Evaluates a finished run, and its best model if any, into W/metrics.json."""
     step = int(state.step)
     found = _accuracy(recipe, state.variables, _test_images(recipe), "test")
     _record(workdir, found, step)
-    _write_best(recipe, workdir)
+    _show(workdir, step, found | _write_best(recipe, workdir))
     speed = typical_speed(workdir / "train_metrics.jsonl") if processes.is_first() else None
     _record(workdir, {"train/steps": step} | ({SPEED: speed} if speed else {}), step)
 
@@ -64,15 +64,25 @@ def _record(workdir: pathlib.Path, found: dict[str, float], step: int, of: str =
         records.merge_metrics(workdir, found, records.by_training(step, of))
 
 
-def _write_best(recipe: Recipe, workdir: pathlib.Path) -> None:
+def _show(workdir: pathlib.Path, step: int, found: dict[str, float]) -> None:
+    """Puts numbers into W/events/, where HPARAMS compares runs by them."""
+    if processes.is_first():
+        writer = metric_writer.create(workdir / "events")
+        writer.write_scalars(step, found)
+        writer.close()
+
+
+def _write_best(recipe: Recipe, workdir: pathlib.Path) -> dict[str, float]:
+    """The best model's numbers, {} where none is kept."""
     chosen = best.read(workdir)
     if chosen is None:
-        return
+        return {}
     variables = {part: chosen.state.get(part) or {} for part in ("params", "batch_stats")}
     found = _accuracy(recipe, variables, _test_images(recipe), "test")
     of_best = {f"best/{name}": value for name, value in found.items()}
     of_best["best/train/steps"] = chosen.step
     _record(workdir, of_best, chosen.step, "best")
+    return of_best
 
 
 def is_there(past: Past, recipe: Recipe, workdir: pathlib.Path) -> bool:

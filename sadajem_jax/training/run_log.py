@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sadajem_jax import backend
 from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
 from sadajem_jax.inference import pictures
-from sadajem_jax.training import metric_writer
+from sadajem_jax.training import metric_writer, tags
 from sadajem_jax.training.watch import Watch
 from sadajem_jax.workdir import files
 
@@ -61,6 +62,8 @@ class RunLog:
       batch_size: labelled images a step.
       steps_per_epoch: of the stream that epochs are counted on.
       first_spread: of the run's first buffer, see `watch.spread`.
+      rates: [total_steps] learning rates, see `schedule.rates`.
+      settings: of the run, flat, for TensorBoard's TEXT and HPARAMS tabs.
     """
 
     def __init__(
@@ -73,12 +76,17 @@ class RunLog:
         batch_size: int,
         steps_per_epoch: int,
         first_spread: float,
+        rates: np.ndarray,
+        settings: Mapping[str, Any],
     ) -> None:
         self.workdir, self.total_steps, self.every_steps = workdir, total_steps, every_steps
         self.batch_size, self.steps_per_epoch = batch_size, steps_per_epoch
+        self.rates = rates
         self.jsonl = workdir / "train_metrics.jsonl"
         files.truncate_json_lines(self.jsonl, step)
         self.writer = metric_writer.create(workdir / "events", purge_step=step + 1)
+        self.writer.write_texts(step, {"config": tags.table(settings)})
+        self.writer.write_hparams(settings)
         self._written, self._spoken = Means(), Means()
         self._rate: float | None = None
         self._said: float | None = None  # when the last line was
@@ -104,9 +112,21 @@ class RunLog:
         if rate is not None:
             scalars["images_per_second"] = rate * self.batch_size
         scalars["epoch"] = step / self.steps_per_epoch
+        scalars["learning_rate"] = float(self.rates[step - 1])
         files.append_json_line(self.jsonl, {"step": step, **scalars, "time": round(time.time(), 2)})
-        self.writer.write_scalars(step, scalars)
+        self._show(step, {tags.tag(name): value for name, value in scalars.items()})
         self._warn(self._watch.scalars(step, scalars))
+
+    def evaluated(self, step: int, found: Mapping[str, float]) -> None:
+        """Takes what an evaluation on the way found, {name: value}, and says it."""
+        self._show(step, found)
+        numbers = "  ".join(f"{name} {value:.4f}" for name, value in found.items())
+        self.say(f"step {step:,}  {numbers}")
+
+    def _show(self, step: int, scalars: Mapping[str, float]) -> None:
+        """To TensorBoard, which reads while the run goes on."""
+        self.writer.write_scalars(step, scalars)
+        self.writer.flush()
 
     def _speak(self, step: int, seconds: float) -> None:
         """Says a line if one is due."""
@@ -153,6 +173,7 @@ class RunLog:
         path = self.workdir / "samples" / f"step_{step:08d}.png"
         pictures.save_png(path, grid)
         self.writer.write_images(step, {"samples": grid[None]})
+        self.writer.flush()
         return path
 
     def close(self) -> None:
@@ -170,6 +191,9 @@ class Quiet:
         """Nothing."""
 
     def samples(self, *_: Any) -> None:
+        """Nothing."""
+
+    def evaluated(self, *_: Any) -> None:
         """Nothing."""
 
     def close(self) -> None:

@@ -204,12 +204,16 @@ def attempt(job: Job, retries: Retries) -> TrainState:
         batch_size=recipe.batch_size_label,
         steps_per_epoch=per_epoch,
         first_spread=first_spread,
+        rates=schedule.rates(made.rate, made.total_steps),
+        settings=recipe.settings,
     )
     validator = Validator(
         job.workdir,
         step,
         functools.partial(result.light, recipe, job.held_out),
+        tell=log.evaluated,
         every_steps=cadence.validate_epochs * per_epoch,
+        total_steps=made.total_steps,
         judges=recipe.val_size > 0,
         notes=notes,
     )

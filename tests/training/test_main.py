@@ -20,7 +20,7 @@ from sadajem_jax.training import divergence, result, run_log
 from sadajem_jax.workdir import restarts
 from sadajem_jax.workdir.checkpoint import Checkpoints
 from sadajem_jax.workdir.restarts import Retries
-from tests import runs
+from tests import events, runs
 
 LIKE_FINISHED = {
     "data__val_size": 100,
@@ -51,6 +51,16 @@ def test_writes_what_it_says(finished: pathlib.Path) -> None:
     assert sorted(int(p.name) for p in (finished / "checkpoints").iterdir()) == [77, 84, 90]
 
 
+def test_tensorboard_ends_with_the_numbers(finished: pathlib.Path) -> None:
+    """Learning rates, validations and the test numbers of the last and the best model are shown."""
+    found = {(n, tag): x for n, tag, x in events.scalars(events.read_folder(finished / "events"))}
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert found[90, "test/accuracy"] == pytest.approx(metrics["test/accuracy"])
+    assert found[90, "best/test/accuracy"] == pytest.approx(metrics["best/test/accuracy"])
+    assert {(87, "val/accuracy"), (90, "val/accuracy")} <= found.keys()
+    assert found[90, "learning_rate"] < found[45, "learning_rate"] < 0.1
+
+
 def test_log_density_rises_on_the_chain(finished: pathlib.Path) -> None:
     """The negative samples end at a higher log-density than their chains started from."""
     lines = [json.loads(x) for x in (finished / "train_metrics.jsonl").read_text().splitlines()]
@@ -59,8 +69,11 @@ def test_log_density_rises_on_the_chain(finished: pathlib.Path) -> None:
 
 
 def test_best_is_the_best_on_validation(finished: pathlib.Path) -> None:
-    """W/best has the model of the highest validation accuracy; its test numbers stand apart."""
+    """W/best has the model of the highest validation accuracy, the last step's if that is it; its
+    test numbers stand apart.
+    """
     lines = [json.loads(x) for x in (finished / "eval_metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [87, 90]
     best = max(lines, key=lambda line: (line["val/accuracy"], -line["step"]))
     metrics = json.loads((finished / "metrics.json").read_text())
     assert metrics["best/train/steps"] == best["step"]
