@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 import sys
 import time
@@ -14,11 +15,12 @@ from sadajem_jax import backend
 from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
 from sadajem_jax.inference import pictures
-from sadajem_jax.training import metric_writer, tags
+from sadajem_jax.training import metric_writer, own_page, tags
 from sadajem_jax.training.watch import Watch
 from sadajem_jax.workdir import files
 
 SECONDS_BETWEEN_LINES = {True: 5.0, False: 30.0}  # on a terminal, and in a file
+SECONDS_BETWEEN_PAGES = 60.0  # a page takes about a second
 DAY = 86_400.0
 LONG = (
     "this will take about {}: a GPU is meant for it (--mode=plan --device=h100 predicts one's "
@@ -91,6 +93,7 @@ class RunLog:
         self._rate: float | None = None
         self._said: float | None = None  # when the last line was
         self._watch = Watch(steps_per_epoch, first_spread)
+        self._has_news, self._paged, self._complaint = False, -math.inf, ""
         # a log file gets this class's own lines alone
         self._progress = Progress("training", unit="step", done=step, lines=False)
 
@@ -120,6 +123,7 @@ class RunLog:
     def evaluated(self, step: int, found: Mapping[str, float]) -> None:
         """Takes what an evaluation on the way found, {name: value}, and says it."""
         self._show(step, found)
+        self._has_news = True
         numbers = "  ".join(f"{name} {value:.4f}" for name, value in found.items())
         self.say(f"step {step:,}  {numbers}")
 
@@ -174,7 +178,19 @@ class RunLog:
         pictures.save_png(path, grid)
         self.writer.write_images(step, {"samples": grid[None]})
         self.writer.flush()
+        self._has_news = True
         return path
+
+    def page(self) -> None:
+        """Makes W/report/ anew if there is news for it, but not every moment."""
+        now = time.monotonic()
+        if not self._has_news or now - self._paged < SECONDS_BETWEEN_PAGES:
+            return
+        self._has_news, self._paged = False, now
+        complaint = own_page.made(self.workdir)
+        if complaint != self._complaint:  # once, not at every page
+            self._warn([complaint] if complaint else [])
+        self._complaint = complaint
 
     def close(self) -> None:
         """Flushes the event files and clears the progress bar."""
@@ -194,6 +210,9 @@ class Quiet:
         """Nothing."""
 
     def evaluated(self, *_: Any) -> None:
+        """Nothing."""
+
+    def page(self) -> None:
         """Nothing."""
 
     def close(self) -> None:

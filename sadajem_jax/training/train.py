@@ -267,6 +267,7 @@ def loop(
             log.samples(step, shown(state))
         if validator.next_step(step - 1) == step:
             validator(step, state)
+        log.page()
         if step % cadence.save == 0:
             job.checkpoints.save(step, state, **notes)
     # Here, and not in the loop: a signal may come while samples are drawn or images validated.

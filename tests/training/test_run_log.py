@@ -82,6 +82,37 @@ def test_tensorboard_has_groups_the_config_and_what_was_evaluated(
     assert plugins["_hparams_/session_start_info"] == "hparams"
 
 
+def test_the_page_is_made_with_news_and_not_every_moment(
+    tmp_path: pathlib.Path, clock: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W/report/ is made after an evaluation or a grid, once a minute; a failure warns once."""
+    (tmp_path / "config.json").write_text('{"train": {"num_steps": 40}}')
+    log, index = started(tmp_path), tmp_path / "report" / "index.html"
+    log.add(1, told(1, 1), 1.0)
+    log.page()
+    assert not index.exists()  # no news
+    for step in range(2, 11):
+        log.add(step, told(step, 1), 1.0)
+    log.evaluated(10, {"val/accuracy": 0.5})
+    log.page()
+    assert "at step 10 of" in index.read_text() and index.read_text().count("<img") == 2
+    index.unlink()
+    log.evaluated(20, {"val/accuracy": 0.6})
+    log.page()
+    assert not index.exists()  # too soon, and made up for
+    clock["s"] += 60
+    log.page()
+    assert index.exists()
+    monkeypatch.setattr(run_log.own_page.page, "write", lambda workdir: 1 / 0)
+    for _ in range(2):
+        clock["s"] += 60
+        log.evaluated(30, {"val/accuracy": 0.7})
+        log.page()
+    log.close()
+    said = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert len(said) == 1 and "was not made: ZeroDivisionError" in said[0]
+
+
 def test_lines_come_by_time(tmp_path: pathlib.Path, clock: Any, capsys: Any) -> None:
     """After the first step, then every half minute in a file, and at the end, in columns."""
     run(tmp_path, clock, seconds=12.0)

@@ -22,9 +22,9 @@ def section(run: Run) -> str:
         f"<div><code>{text(name)}</code><code>{text(value) or '&quot;&quot;'}</code></div>"
         for name, value in flat(run.config).items()
     )
+    table = f"{html.heading('Times and hardware')}\n{html.table(HEADER, rows)}\n" if rows else ""
     return (
-        f"{html.heading('Times and hardware')}\n{html.table(HEADER, rows)}\n"
-        f"{html.heading('Config')}\n"
+        f"{table}{html.heading('Config')}\n"
         f'<div class="columns">{fields}</div>\n'
         f'<p class="soft">sadajem-jax {__version__}; all numbers in float32 at the highest matrix '
         "precision, batch norm in evaluation mode unless a caption says otherwise.</p>"
