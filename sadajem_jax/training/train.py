@@ -205,12 +205,16 @@ def attempt(job: Job, retries: Retries) -> TrainState:
         batch_size=recipe.batch_size_label,
         steps_per_epoch=per_epoch,
         first_spread=first_spread,
+        rates=schedule.rates(made.rate, made.total_steps),
+        settings=recipe.settings,
     )
     validator = Validator(
         job.workdir,
         step,
         functools.partial(result.light, recipe, job.held_out),
+        tell=log.evaluated,
         every_steps=cadence.validate_epochs * per_epoch,
+        total_steps=made.total_steps,
         judges=recipe.val_size > 0,
         notes=notes,
     )
@@ -264,6 +268,7 @@ def loop(
             log.samples(step, shown(state))
         if validator.next_step(step - 1) == step:
             validator(step, state)
+        log.page()
         if step % cadence.save == 0:
             job.checkpoints.save(step, state, **notes)
     # Here, and not in the loop: a signal may come while samples are drawn or images validated.

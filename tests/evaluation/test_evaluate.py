@@ -23,7 +23,7 @@ from sadajem_jax.console.errors import UserError
 from sadajem_jax.data import loading
 from sadajem_jax.data.loading import Images
 from sadajem_jax.data.specs import get_spec
-from sadajem_jax.evaluation import accuracy, calibration, curves, ood, ood_sets, parts, passes
+from sadajem_jax.evaluation import accuracy, calibration, ood, ood_sets, parts, passes
 from sadajem_jax.evaluation.costs import Cost, Speeds
 from sadajem_jax.evaluation.parts import Piece
 from sadajem_jax.evaluation.passes import Passes
@@ -32,7 +32,7 @@ from sadajem_jax.evaluation.running import Outcome, Runner
 from sadajem_jax.inference import scoring
 from sadajem_jax.inference.scoring import Outputs
 from sadajem_jax.wide_resnet import WideResNet
-from sadajem_jax.workdir import records
+from sadajem_jax.workdir import files, records
 from tests import models
 
 LOG = [{"step": i, "epoch": i / 10, "accuracy": 0.5, "cross_entropy": 1.0} for i in (1, 2, 3)]
@@ -529,7 +529,7 @@ def test_accuracy_is_compiled_once_a_network(monkeypatch: pytest.MonkeyPatch) ->
 def test_curves_need_a_log(fresh: pathlib.Path) -> None:
     """A run without a log has no curves, and the reason says so."""
     (fresh / "train_metrics.jsonl").unlink()
-    assert curves.read_log(fresh / "train_metrics.jsonl") == []
+    assert files.read_json_lines(fresh / "train_metrics.jsonl") == []
     assert run(fresh, eval__only="curves") == 2
     assert "no line yet" in read(fresh, "evaluation.json")["curves"]["not_computed"]
 
