@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import ml_collections
 
-from sadajem_jax.cli import compiled, rules
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.cli import flags as command_line
 from sadajem_jax.cli import help as help_page
@@ -17,7 +16,6 @@ from sadajem_jax.console import command, launch, processes, xla_flags
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.launch import Launch
 from sadajem_jax.console.listening import Farewell
-from sadajem_jax.training import determinism, recipes
 from sadajem_jax.workdir import settings as run_settings
 
 SAMPLE_FLAGS = dict.fromkeys(
@@ -63,7 +61,8 @@ def dispatch(argv: Sequence[str]) -> int:
     return MODES[mode](flags)
 
 
-# The heavy imports stand in the functions: only once the command line is found right.
+# The heavy imports stand in the functions: only once the command line is found right. Help
+# and mistakes in flags then take no JAX.
 
 
 def train_mode(flags: Flags) -> int:
@@ -72,10 +71,12 @@ def train_mode(flags: Flags) -> int:
     described = launch.described(flags.plain, os.environ)
     make_ready(config, described)
     if config.deterministic:
+        from sadajem_jax.training import determinism
+
         determinism.apply(workdir, described.number if described else 0)
     with processes.joined(described):
         print(f"workdir: {workdir}", flush=True)
-        from sadajem_jax.training import train
+        from sadajem_jax.training import recipes, train
 
         return train.train(recipes.of(config), workdir)
 
@@ -97,6 +98,7 @@ def plan_mode(flags: Flags) -> int:
     config = read_config(flags)
     make_ready(config)
     from sadajem_jax.cli import plan
+    from sadajem_jax.training import recipes
 
     plan.plan(recipes.of(config))
     return 0
@@ -106,6 +108,7 @@ def _plan_for_device(flags: Flags) -> int:
     """Of a training on a card that need not be there; this process then computes on the CPU."""
     from sadajem_jax.cli import plan_device
     from sadajem_jax.gpu_program import absent, targets
+    from sadajem_jax.training import recipes
 
     target, devices = targets.load(flags.plain["device"]), flags.plain["devices"]
     config = read_config(flags)
@@ -176,6 +179,8 @@ def make_ready(config: ml_collections.ConfigDict, described: Launch | None = Non
     """
     xla_flags.round_as_written(config.model.dtype, config.eval.attack_dtype)
     if config.keep_compiled and described is None:
+        from sadajem_jax.cli import compiled
+
         compiled.keep()
 
 
@@ -185,6 +190,8 @@ def run_config(workdir: pathlib.Path, overrides: Mapping[str, str]) -> ml_collec
     Raises:
       UserError: if there is no run, or an override would make it another one.
     """
+    from sadajem_jax.cli import rules
+
     config = config_files.of_settings(run_settings.read(workdir))
     for field in overrides:
         if not run_settings.is_free(field):
@@ -225,6 +232,8 @@ def read_config(flags: Flags) -> ml_collections.ConfigDict:
     spec = flags.plain["config"]
     if not spec:
         raise UserError(f"expected --config=FILE; configs: {', '.join(config_files.shipped())}")
+    from sadajem_jax.cli import rules
+
     config = config_files.load(spec)
     config_files.override(config, flags.overrides)
     rules.check(config, flags.overrides)
