@@ -14,6 +14,7 @@ import numpy as np
 from sadajem_jax import __version__
 from sadajem_jax.console import processes
 from sadajem_jax.console.errors import UserError, first_line
+from sadajem_jax.console.lines import wrapped
 from sadajem_jax.console.processes import in_all, of_first
 from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
@@ -225,9 +226,9 @@ def _effort(piece: Piece, progress: Progress, start: float) -> dict[str, Any]:
 
 def _summary(name: str, record: dict[str, Any], numbers: dict[str, float]) -> str:
     if "not_computed" in record:
-        return f"{name}: not computed, because {record['not_computed']}"
+        return wrapped(f"{name}: not computed, because {record['not_computed']}")
     values = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items())
     rate = record["images_per_second"]
     speed = f", {rate:,.0f} images/s" if rate else ""
-    notes = "".join(f"\n  {note}" for note in record["notes"])
-    return f"{name}: {values or 'drawn'} ({duration(record['seconds'])}{speed}){notes}"
+    said = f"{name}: {values or 'drawn'} ({duration(record['seconds'])}{speed})"
+    return "\n".join([wrapped(said), *(wrapped(f"  {note}") for note in record["notes"])])
