@@ -1,5 +1,6 @@
 # make demo: train on small digits, then a report with pictures.    make test: all the checks.
 # Both set up everything they need in .venv; a second call installs nothing again.
+# make results: the demo's numbers and pictures in README and docs/, made anew (with Chromium).
 # make test-torch: the comparisons with PyTorch, and what another version of Python may change.
 
 # The newest Python that is there; PYTHON=python3.11 takes another.
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-torch lint clean
+.PHONY: demo test test-torch lint results clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python main.py --config=configs/digits.py --workdir=runs/demo
@@ -25,6 +26,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+results: $(VENV)/.installed
+	$(BIN)/python -m tools.results
 
 clean:
 	rm -rf $(VENV) .venv-torch .jax_cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -2,7 +2,8 @@
 
     python -m benchmarks.gpu_program --target h100 --depth 28 --width 10 --dtype bfloat16
 
-Needs requirements-cuda.txt, and no GPU. The step is the trainer's, on CIFAR-10's sizes. Fields: the
+Needs requirements-cuda.txt (without it: exit status 69), and no GPU. The step is the trainer's, on
+CIFAR-10's sizes. Fields: the
 settings; the counts of `gpu_program.counts` (launches, bytes, convolutions, messages); `temp_bytes`
 and `argument_bytes` of a device, as XLA says; `step_tflop` of all devices, counted from the shapes;
 `predicted_step_seconds` of `gpu_program.roofline`, and its parts; `compile_seconds`, versions,
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 
 from benchmarks import flags, jax_step, timing
 from sadajem_jax.cli import config as config_files
-from sadajem_jax.console.errors import UserError
+from sadajem_jax.console import command
 from sadajem_jax.data.specs import get_spec
 from sadajem_jax.gpu_program import absent, seen, targets
 from sadajem_jax.training import recipes
@@ -60,8 +61,8 @@ def measure(settings: dict, target: str, devices: int, norm_groups: int, hlo: st
     return found | {"step_tflop": tflop, "compile_seconds": seconds}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the one line; returns the exit code."""
+def main(argv: Sequence[str]) -> int:
+    """Prints the one line; returns 0."""
     parser = flags.step_parser(__doc__.splitlines()[0])
     parser.add_argument("--target", choices=targets.names(), default="h100")
     parser.add_argument("--devices", type=int, default=1, help="that share a batch")
@@ -69,13 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--hlo", default="", metavar="FILE", help="keeps the program's text")
     settings = vars(parser.parse_args(argv))
     given = {name: settings.pop(name) for name in ("target", "devices", "norm_groups", "hlo")}
-    try:
-        absent.require_installed()
-        absent.prepare()
-        result = measure(settings, **given)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+    absent.require_installed()
+    absent.prepare()
+    result = measure(settings, **given)
     del given["hlo"]
     about = {name: timing.environment()[name] for name in ("jax_version", "date")}
     print(json.dumps(given | settings | result | about), flush=True)
@@ -83,4 +80,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main, sys.argv[1:]))

@@ -7,12 +7,13 @@ PyTorch's: eager, as released; channels_last; compiled, which is channels_last a
 Fields: the settings; `ours_seconds` and each form's (`eager_seconds`; medians) with their `_min`,
 `_q1`, `_q3`, `_max`; `ratio_eager` and so on, their median over ours (above 1, ours is faster), and
 the same of the minima as `_of_min`; `load_average` of the minute before; threads, versions, device,
-date. PyTorch is an optional extra: without it, exit code 2.
+date. PyTorch is an optional extra: without it, or without its CUDA beside a GPU, exit status 69.
 
 Run it on an idle machine. PyTorch's threads wait for each other after every operation, so a busy
 core slows it several times more than it slows ours: with a load the ratios flatter us.
 """
 
+import importlib.util
 import json
 import os
 import sys
@@ -26,6 +27,8 @@ import jax
 
 from benchmarks import flags, jax_step, timing
 from sadajem_jax import backend
+from sadajem_jax.console import command
+from sadajem_jax.console.errors import Lacking
 
 
 def cores() -> int:
@@ -46,21 +49,28 @@ def torch_steps(
     """PyTorch's forms of the step on jax's kind of device, and PyTorch's settings.
 
     Raises:
-      ModuleNotFoundError: torch is not installed.
-      RuntimeError: jax is on an accelerator that this PyTorch does not reach.
+      Lacking: torch is not installed, or does not reach the accelerator that jax is on.
     """
+    require_torch()
     import torch
 
     from benchmarks import torch_step
 
     device = "cpu" if backend.on_cpu() else "cuda"
     if device == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError(
-            f"jax runs on {jax.default_backend()}, but this PyTorch sees no CUDA device"
+        raise Lacking(
+            f"jax runs on {jax.default_backend()}, but this PyTorch sees no CUDA device: install "
+            f"its build for CUDA"
         )
     torch.set_num_threads(cores())
     steps = {form: torch_step.build(**settings, **FORMS[form], device=device) for form in forms}
     return steps, {"torch_version": torch.__version__, "threads": torch.get_num_threads()}
+
+
+def require_torch() -> None:
+    """Raises Lacking where PyTorch is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        raise Lacking("benchmarks.peers needs PyTorch, which is not installed: pip install torch")
 
 
 def compare(settings: dict, rounds: int, forms: Sequence[str]) -> dict:
@@ -81,26 +91,17 @@ def compare(settings: dict, rounds: int, forms: Sequence[str]) -> dict:
     return result | about | {"load_average": load}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the one line; returns the exit code."""
+def main(argv: Sequence[str]) -> int:
+    """Prints the one line; returns 0."""
     parser = flags.step_parser(__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="timed repetitions")
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=["eager", "channels_last"])
     settings = vars(parser.parse_args(argv))
     rounds, forms = settings.pop("rounds"), settings.pop("forms")
-    try:
-        result = compare(settings, rounds, forms)
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        print(
-            "benchmarks.peers needs PyTorch, which is not installed: pip install torch",
-            file=sys.stderr,
-        )
-        return 2
+    result = compare(settings, rounds, forms)
     print(json.dumps(settings | {"rounds": rounds} | result | timing.environment()), flush=True)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main, sys.argv[1:]))

@@ -105,14 +105,13 @@ def get_config() -> ml_collections.ConfigDict:
     evaluation.batch_size = 500  # images a device takes at a time
     evaluation.every_epochs = 0  # above 0: evaluates while training, on data.val_size images
     evaluation.checkpoint = "last"  # last, best, ema or a step
-    evaluation.only = ""  # of the parts that --help lists; "": all that take under an hour each
+    evaluation.only = ""  # parts that --help lists, or pieces of them; "": all under an hour each
     evaluation.force = False  # True: also what was evaluated before
     evaluation.noise_std = 0.0  # above 0: accuracy also under this noise on the test images (JEM)
     evaluation.num_bins = 20  # of the expected calibration error, as released
-    # Out-of-distribution sets: of ours, of tensorflow-datasets (prepared), folders or .npz files.
-    evaluation.ood = (
-        "svhn_cropped,cifar10_interpolated,cifar100,celeb_a,uniform_noise,gaussian_noise"
-    )
+    # Out-of-distribution sets: of ours, of tensorflow-datasets (prepared), folders or .npz files;
+    # the paper's CelebA must be prepared first, see docs/evaluation.md.
+    evaluation.ood = "svhn_cropped,cifar10_interpolated,cifar100,uniform_noise,gaussian_noise"
     evaluation.inception = ""  # file of Inception's weights, see docs/quality.md
     # Further networks that judge samples: efficientnet_lite0, or W of any classifier trained here.
     evaluation.features = ""

@@ -19,9 +19,15 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.depth = 10
     config.model.width = 2
     config.buffer.size = 1000
+    config.sgld.num_steps = 5
     config.train.num_steps = 500
     config.checkpoint.every_steps = 250
     config.log.samples_every_steps = 250
+    # What takes longest, AutoAttack for one, is left out: --config.eval.only= (nothing) does all.
+    config.eval.only = (
+        "accuracy,calibration,ood,samples,robustness/l_inf,robustness/l_2,"
+        "landscape/lines,landscape/plane,curves"
+    )
     config.eval.ood = "photographs,inverted_digits,uniform_noise,gaussian_noise"
     config.eval.attack_images = 8
     config.eval.purification.images = 2

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import autoattack, jax_step, peers, step_time, timing
+from sadajem_jax.console import command
 from sadajem_jax.training import flops
 from sadajem_jax.wide_resnet import WideResNet
 from tests import places
@@ -99,14 +100,10 @@ def test_step_time_prints_one_consistent_json_line(monkeypatch, capsys):
     assert {"device_kind", "jax_version", "date"} <= found.keys()
 
 
-def test_peers_without_torch_is_one_clear_line_and_exit_2(monkeypatch, capsys):
+def test_peers_without_torch_is_one_clear_line_and_its_own_status(monkeypatch, capsys):
     """Nothing on stdout, one line on stderr that says what to install."""
-
-    def missing(settings, forms):
-        raise ModuleNotFoundError("No module named 'torch'", name="torch")
-
-    monkeypatch.setattr(peers, "torch_steps", missing)
-    assert peers.main(FLAGS) == 2
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert command.run(peers.main, FLAGS) == command.LACKING
     printed = capsys.readouterr()
     assert printed.out == "" and len(printed.err.splitlines()) == 1
     assert "pip install torch" in printed.err

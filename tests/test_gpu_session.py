@@ -51,7 +51,8 @@ def outcome(name: str, result: dict[str, Any], status: str = DONE, line: str = "
             FAILED,
             "card is gone",
         ),
-        ("import sys; print('torch is missing', file=sys.stderr); sys.exit(2)", NOT_HERE, "torch"),
+        ("import sys; print('torch is missing', file=sys.stderr); sys.exit(69)", NOT_HERE, "torch"),
+        ("import sys; print('disk full', file=sys.stderr); sys.exit(2)", FAILED, "disk full"),
         ("print('no object')", FAILED, "no object"),
     ],
 )
@@ -107,7 +108,10 @@ def test_a_session_that_is_ended_leaves_no_part(tmp_path: pathlib.Path) -> None:
 def test_a_session_goes_on_past_failures_and_later_with_what_is_left(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failing part takes no other along; the next call runs it alone, and no time begins none."""
+    """A failing part takes no other along; the next call runs it alone, and no time begins none.
+
+    On another card the same folder is refused: its page would mix the two.
+    """
     code = f"open({str(tmp_path / 'runs')!r}, 'a').write('x'); print('{{\"a\": 1}}')"
     good, bad = part(code, "good"), part("raise SystemExit('wrong')", "bad")
     plan = Plan(tmp_path / "out", "h100")
@@ -123,6 +127,8 @@ def test_a_session_goes_on_past_failures_and_later_with_what_is_left(
     monkeypatch.setattr(parts, "of", lambda plan: [bad])
     later = command.session(plan, [bad], 0, again=False)  # "good" is no part any more
     assert [o.name for o in later] == ["bad"]
+    with pytest.raises(UserError, match=r"on cpu, and this is NVIDIA X: give another .* --out"):
+        command.session(plan._replace(device="NVIDIA X"), [bad], 0, again=True)
 
 
 def test_the_page_says_what_was_predicted_and_what_came() -> None:

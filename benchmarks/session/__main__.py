@@ -55,6 +55,7 @@ def main(argv: Sequence[str]) -> int:
         is_small=args.small or kind == "cpu",
         data_dir=args.data_dir,
         training_steps=args.training_steps,
+        device=kind,
     )
     chosen = chosen_parts(plan, args.parts)
     if args.list:
@@ -124,8 +125,17 @@ def begun(part: Part, out: pathlib.Path, end: float) -> Outcome:
 
 
 def kept(plan: Plan) -> dict[str, Outcome]:
-    """What an earlier call found, in its folder, by part; of another version's parts nothing."""
+    """What an earlier call found, in its folder, by part; of another version's parts nothing.
+
+    Raises:
+      UserError: if that was on another card.
+    """
     there, names = read_json(plan.out / "session.json"), {part.name for part in parts.of(plan)}
+    if (device := there.get("device", plan.device)) != plan.device:
+        raise UserError(
+            f"{plan.out} holds what was measured on {device}, and this is {plan.device}: give "
+            f"another folder by --out"
+        )
     found = [Outcome(**each) for each in there.get("parts", [])]
     return {outcome.name: outcome for outcome in found if outcome.name in names}
 
@@ -134,7 +144,7 @@ def write(plan: Plan, found: dict[str, Outcome]) -> None:
     """Writes the session's JSON and page anew, its parts in their order."""
     order = [part.name for part in parts.of(plan)]
     outcomes = sorted(found.values(), key=lambda o: order.index(o.name))
-    made = summary.of(outcomes, plan.target, is_small=plan.is_small)
+    made = summary.of(outcomes, plan.target, is_small=plan.is_small) | {"device": plan.device}
     files.write_json_atomically(plan.out / "session.json", made)
     files.write_text_atomically(plan.out / "index.html", page.of(made))
 

@@ -38,6 +38,7 @@ class Plan(NamedTuple):
       is_small: whether to run at the least size, to try the session itself.
       data_dir: prepared tensorflow-datasets, "": the usual place.
       training_steps: of the short training.
+      device: the card that it runs on, as JAX calls it; "cpu" without one.
     """
 
     out: pathlib.Path
@@ -45,6 +46,7 @@ class Plan(NamedTuple):
     is_small: bool = False
     data_dir: str = ""
     training_steps: int = 1000
+    device: str = "cpu"
 
 
 LARGE = {"depth": 28, "width": 10, "batch_size_px": 64, "batch_size_label": 128}

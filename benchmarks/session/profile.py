@@ -22,7 +22,7 @@ import jax
 from benchmarks import flags, jax_step, timing
 from sadajem_jax import backend
 from sadajem_jax.console import command
-from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.errors import Lacking
 from sadajem_jax.gpu_program import hlo, kernels, roofline, targets
 
 STEPS, SHOWN = 2, 12
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     settings = vars(parser.parse_args(argv))
     target, trace = settings.pop("target"), settings.pop("trace")
     if backend.on_cpu():
-        raise UserError("the profile is of a GPU's kernels, and JAX found none")
+        raise Lacking("the profile is of a GPU's kernels, and JAX found none")
     step, _, _ = jax_step.build(**settings)
     step.block(STEPS)
     with jax.profiler.trace(str(trace)):
@@ -74,12 +74,12 @@ def events(path: pathlib.Path, known: Collection[str]) -> Iterator[Event]:
     Of a CUDA graph the profiler names the graph; the driver's name is then the kernel's own.
 
     Raises:
-      UserError: where the trace has no device.
+      Lacking: where the trace has no device.
     """
     profile: Any = jax.profiler.ProfileData.from_file(str(path))
     planes = [plane for plane in profile.planes if plane.name.startswith("/device:")]
     if not planes:
-        raise UserError("the profiler saw no device: a GPU and CUPTI are needed")
+        raise Lacking("the profiler saw no device: a GPU and CUPTI are needed")
     for line in planes[0].lines:
         if line.name.startswith("Stream"):
             for event in line.events:

@@ -12,11 +12,11 @@ from typing import Any
 
 from benchmarks.session.outcome import DONE, FAILED, NOT_HERE, TIMED_OUT, Outcome
 from benchmarks.session.parts import Part
+from sadajem_jax.console import command
 from sadajem_jax.sweep.process import last_words
 
 ROOT = pathlib.Path(__file__).parents[2]
 GRACE = 5.0  # seconds between asking a part to leave and ending it
-CANNOT = 2  # exit status of a command that says in one line what it lacks
 
 
 def run(part: Part, out: pathlib.Path, limit: float) -> Outcome:
@@ -49,7 +49,7 @@ def run(part: Part, out: pathlib.Path, limit: float) -> Outcome:
 
 
 def _status_of(code: int | None) -> str:
-    return TIMED_OUT if code is None else NOT_HERE if code == CANNOT else FAILED
+    return TIMED_OUT if code is None else NOT_HERE if code == command.LACKING else FAILED
 
 
 def _last_line(status: str, limit: float, said: pathlib.Path, log: pathlib.Path) -> str:

@@ -8,15 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 import ml_collections
 
+from sadajem_jax import __version__
 from sadajem_jax.cli import compiled, rules
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.cli import flags as command_line
 from sadajem_jax.cli import help as help_page
-from sadajem_jax.cli.flags import Flags, nearest
+from sadajem_jax.cli.flags import Flags
 from sadajem_jax.console import command, launch, processes, xla_flags
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.launch import Launch
 from sadajem_jax.console.listening import Farewell
+from sadajem_jax.console.words import nearest
 from sadajem_jax.training import determinism, recipes
 from sadajem_jax.workdir import settings as run_settings
 
@@ -51,7 +53,10 @@ def dispatch(argv: Sequence[str]) -> int:
     if not argv or any(word in command_line.HELP for word in argv):
         print(help_page.text(), end="", flush=True)
         return 0
-    flags = command_line.read(argv, FLAGS)
+    if "--version" in argv:
+        print(f"sadajem-jax {__version__}", flush=True)
+        return 0
+    flags = command_line.read(argv, FLAGS, rules.RULES)
     mode = flags.plain["mode"]
     if mode not in MODES:
         hint = nearest(mode, MODES)
@@ -59,7 +64,10 @@ def dispatch(argv: Sequence[str]) -> int:
     for owners, names in OWNERS:
         stray = [name for name in names if flags.plain[name] and mode not in owners]
         if stray:
-            raise UserError(f"--{stray[0]} belongs to --mode={owners[0]}, found --mode={mode}")
+            hint = command_line.field_of(stray[0], rules.RULES)
+            raise UserError(
+                f"--{stray[0]} belongs to --mode={' and '.join(owners)}, found --mode={mode}{hint}"
+            )
     return MODES[mode](flags)
 
 
@@ -107,7 +115,7 @@ def _plan_for_device(flags: Flags) -> int:
     from sadajem_jax.cli import plan_device
     from sadajem_jax.gpu_program import absent, targets
 
-    target, devices = targets.load(flags.plain["device"]), flags.plain["devices"]
+    target, devices = targets.load(flags.plain["device"], "--device"), flags.plain["devices"]
     config = read_config(flags)
     if absent.is_installed():
         absent.prepare()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import jax.numpy as jnp
+
 from sadajem_jax.cli import plan
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.words import duration
@@ -46,6 +48,8 @@ def plan_for(recipe: Recipe, target: Target, devices: int) -> None:
     if found.is_compiled:
         print(f"compiled in {duration(time.monotonic() - start)}")
     print(memory_line(found, target, devices))
+    if recipe.network.dtype == jnp.float32:
+        print(caution(found, target))
     print(f"time, predicted: {_times(found.seconds, steps)}")
     if devices > 1:
         part = prediction.of_part(recipe, target, devices)
@@ -69,6 +73,17 @@ def memory_line(found: Prediction, target: Target, devices: int) -> str:
     return (
         f"memory: {gib(found.bytes)} {whose}, cuDNN's work space left out; {fits} the {gib(limit)} "
         f"that JAX takes of the card's {gib(target.memory_bytes)}{advice}"
+    )
+
+
+def caution(found: Prediction, target: Target) -> str:
+    """What a run in float32 took on the one card that was asked, beside its prediction."""
+    count, peak = (x / 1e9 for x in prediction.FLOAT32_MEASURED)
+    likewise = int(found.bytes * peak / count)
+    verdict = "fits" if likewise <= prediction.usable(target) else "does not fit"
+    return (
+        f"caution: in float32 an H100 took {peak:.1f} GB at its peak, where {count:.1f} were "
+        f"counted: not explained; the like here would be {gib(likewise)}, which {verdict}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import pathlib
 from collections.abc import Sequence
 
@@ -51,10 +52,12 @@ def plan(settings: Settings, options: Options) -> None:
         flush=True,
     )
     print(ROW.format("", "TFLOP", "time", ""))
-    names = [name for name in parts.NAMES if name in (options.only or parts.NAMES)]
-    done = [_say_part(list(parts.of(name)(asked)), name, speeds, options.only) for name in names]
+    pieces = parts.chosen(options.only, parts.of_named(options.only, asked))
+    named = [parts.part_of(word) for word in options.only]
+    by_part = {name: list(of) for name, of in itertools.groupby(pieces, lambda p: p.part)}
+    done = [_say_part(of, name, speeds, named) for name, of in by_part.items()]
     print(f"all that is done: {duration(sum(done))}", flush=True)
-    if "robustness" in names:
+    if "robustness" in by_part:
         _say_field_protocol(asked, speeds)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -10,12 +11,12 @@ import ml_collections
 
 from sadajem_jax import objective
 from sadajem_jax.cli.config import nearest_field
-from sadajem_jax.cli.flags import nearest
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.console.words import comma_list
+from sadajem_jax.console.words import comma_list, nearest
 from sadajem_jax.data import specs
 from sadajem_jax.data.specs import get_spec
 from sadajem_jax.evaluation import ood_sets, parts
+from sadajem_jax.evaluation.quality import labels
 from sadajem_jax.evaluation.robustness.purification.presets import PRESETS
 from sadajem_jax.further_terms import TERMS
 from sadajem_jax.training import recipes, schedule
@@ -181,6 +182,8 @@ def check(config: ml_collections.ConfigDict, given: Collection[str] = ()) -> Non
             raise UserError(f"unknown field config.{name}{nearest_field(name, RULES)}")
         _check_field(name, value, RULES[name])
     _check_lists(config)
+    for field in given:
+        _check_places(field, fields[field])
     _check_together(config)
     _check_preset(config, given)
 
@@ -201,60 +204,110 @@ def _check_lists(config: ml_collections.ConfigDict) -> None:
         words = comma_list(config.eval[field])
         if again := [word for word in words if words.count(word) > 1]:
             raise UserError(f"config.eval.{field} lists {again[0]} twice; keep one")
-    for part in comma_list(config.eval.only):
+    for part in map(parts.part_of, comma_list(config.eval.only)):
         if part not in parts.NAMES:
             known = f"of {', '.join(parts.NAMES)}, found {part!r}{nearest(part, parts.NAMES)}"
             raise UserError(f"config.eval.only must be a comma list {known}")
-    labels = []
+    found = []
     for name in comma_list(config.eval.ood):
         if problem := ood_sets.check_name(name):
             raise UserError(f"config.eval.ood lists the unknown set {problem}")
-        labels.append(ood_sets.label_of(name))
-    if twice := [label for label in labels if labels.count(label) > 1]:
+        found.append(ood_sets.label_of(name))
+    if twice := [label for label in found if found.count(label) > 1]:
         raise UserError(f"config.eval.ood lists {twice[0]} twice; numbers are stored by that name")
 
 
+PLACES = {
+    "eval.images": ((labels.BUFFER, labels.FRESH), "folders and .npz files"),
+    "eval.features": ((labels.EFFICIENTNET,), "folders of runs"),
+}
+
+
+def _check_places(field: str, value: Any) -> None:
+    """Of a comma list of words and places, given now: what is no word must be there."""
+    known, others = PLACES.get(field, ((), ""))
+    for name in comma_list(value) if known else ():
+        if name not in known and not pathlib.Path(name).expanduser().exists():
+            raise UserError(
+                f"config.{field} must be a comma list of {', '.join(known)}, {others}, found "
+                f"{name!r}, and nothing of that name is there{nearest(name, known)}"
+            )
+
+
 def _check_together(config: ml_collections.ConfigDict) -> None:
-    spec = get_spec(config.data.name)
-    train, buffer = config.train, config.buffer
-    there = spec.num_train - config.data.val_size
-    fits = f"at most the {there:,} training images of {config.data.name}"
-    _refuse_unless("data.val_size", config, there > 0, f"below {spec.num_train:,}")
+    """The rules that tie fields together, in the order in which they are read."""
+    _check_images(config)
+    _check_objective(config)
+    _check_batches(config)
+    _check_norm_parts(config)
+    _check_evaluated(config)
+    _check_landscape(config)
+    _check_restarts(config)
+    _check_starts(config)
+
+
+def _check_images(config: ml_collections.ConfigDict) -> None:
+    spec, val_size = get_spec(config.data.name), config.data.val_size
+    some = f"below {spec.num_train:,}"
+    _refuse_unless("data.val_size", config, val_size < spec.num_train, some)
     for pad in ("pad", "px_pad"):
         inside = config.data[pad] < spec.image_size
         _refuse_unless(f"data.{pad}", config, inside, f"< {spec.image_size}")
-    _check_objective(config)
-    _refuse_unless("train.batch_size_px", config, train.batch_size_px <= there, fits)
-    _refuse_unless("train.batch_size_label", config, train.batch_size_label <= there, fits)
+
+
+def _check_batches(config: ml_collections.ConfigDict) -> None:
+    """Both fit into the training images; that of chains into the buffer, whose strata are equal."""
+    train, buffer = config.train, config.buffer
+    there = get_spec(config.data.name).num_train - config.data.val_size
+    fits = f"at most the {there:,} training images of {config.data.name}"
+    for name in ("batch_size_px", "batch_size_label"):
+        _refuse_unless(f"train.{name}", config, train[name] <= there, fits)
     shards = f"a multiple of buffer.num_shards ({buffer.num_shards})"
-    _refuse_unless("buffer.size", config, buffer.size % buffer.num_shards == 0, shards)
-    share = train.batch_size_px % buffer.num_shards == 0
-    _refuse_unless("train.batch_size_px", config, share, shards)
+    for field, size in (("buffer.size", buffer.size), ("train.batch_size_px", train.batch_size_px)):
+        _refuse_unless(field, config, size % buffer.num_shards == 0, shards)
     room = buffer.size >= train.batch_size_px
     _refuse_unless("buffer.size", config, room, f"at least the batch ({train.batch_size_px})")
-    parts = train.micro_batches
+
+
+def _check_norm_parts(config: ml_collections.ConfigDict) -> None:
+    """Micro-batches are equal, and so are the parts of each that are normalised apart."""
+    parts = config.train.micro_batches
     runs = parts * config.model.norm_groups
+    each = f"a multiple of {runs} (model.norm_groups times micro_batches)"
     for name in ("batch_size_px", "batch_size_label"):
-        field, size = f"train.{name}", train[name]
+        field, size = f"train.{name}", config.train[name]
         _refuse_unless(field, config, size % parts == 0, f"a multiple of micro_batches ({parts})")
-        each = f"a multiple of {runs} (model.norm_groups times micro_batches)"
         _refuse_unless(field, config, size % runs == 0, each)
+
+
+def _check_evaluated(config: ml_collections.ConfigDict) -> None:
+    """A best and an averaged model are there only where the training keeps them."""
     choice = config.eval.checkpoint
     judged = choice != "best" or (config.data.val_size > 0 and config.eval.every_epochs > 0)
     why = "last or ema: best needs data.val_size and eval.every_epochs, it is never judged on tests"
     _refuse_unless("eval.checkpoint", config, judged, why)
-    averaged = choice != "ema" or train.ema_decay > 0
+    averaged = choice != "ema" or config.train.ema_decay > 0
     _refuse_unless("eval.checkpoint", config, averaged, "last: ema needs train.ema_decay above 0")
+
+
+def _check_landscape(config: ml_collections.ConfigDict) -> None:
     landscape = config.eval.landscape
     found = landscape.eigenvalues <= landscape.lanczos_steps
     most = f"at most eval.landscape.lanczos_steps ({landscape.lanczos_steps}), which find as many"
     _refuse_unless("eval.landscape.eigenvalues", config, found, most)
-    kept = config.checkpoint.keep > train.max_restarts
-    more = f"above train.max_restarts ({train.max_restarts}), each restart goes one further back"
-    _refuse_unless("checkpoint.keep", config, kept, more)
-    classes = buffer.size % spec.num_classes == 0 or config.sgld.init == "uniform"
-    each = f"a multiple of the {spec.num_classes} classes, the same number of starts for each"
-    _refuse_unless("buffer.size", config, classes, each)
+
+
+def _check_restarts(config: ml_collections.ConfigDict) -> None:
+    restarts = config.train.max_restarts
+    more = f"above train.max_restarts ({restarts}), each restart goes one further back"
+    _refuse_unless("checkpoint.keep", config, config.checkpoint.keep > restarts, more)
+
+
+def _check_starts(config: ml_collections.ConfigDict) -> None:
+    classes = get_spec(config.data.name).num_classes
+    equal = config.buffer.size % classes == 0 or config.sgld.init == "uniform"
+    each = f"a multiple of the {classes} classes, the same number of starts for each"
+    _refuse_unless("buffer.size", config, equal, each)
 
 
 def _check_objective(config: ml_collections.ConfigDict) -> None:

@@ -1,4 +1,4 @@
-"""What every command does with mistakes: a user's is one line and the exit status 2."""
+"""What every command does with mistakes: a user's is one line and the exit status 2 (or 69)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.errors import Lacking, UserError
 
 MISTAKE = 2
+LACKING = 69  # "something is unavailable", as sysexits.h has it: cannot be done on this machine
 
 
 def run(act: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
-    """Does what a command line says; returns the exit status, 2 after what the user can mend."""
+    """Does what a command line says; returns the exit status: 2, 69 after what a user can mend."""
     try:
         return act(argv)
     except (UserError, OSError) as error:
@@ -32,7 +33,7 @@ def fail(error: UserError | OSError) -> int:
         where = f" ({error.filename})" if error.filename else ""
         line = f"{error.strerror or error}{where}: free or mend it, then run this again"
     print(f"error: {line}", file=sys.stderr, flush=True)
-    return MISTAKE
+    return LACKING if isinstance(error, Lacking) else MISTAKE
 
 
 class Parser(argparse.ArgumentParser):

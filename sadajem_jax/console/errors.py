@@ -5,6 +5,10 @@ class UserError(Exception):
     """What was expected, what was found and what to do; main prints it without a traceback."""
 
 
+class Lacking(UserError):
+    """What is asked for needs what this machine has not, a package or a GPU, say."""
+
+
 def first_line(error: BaseException) -> str:
     """The error's type and the first line of its message: libraries write many.
 

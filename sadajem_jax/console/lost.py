@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -25,7 +26,11 @@ logger = logging.getLogger(__name__)
 STATUS = 75  # "a temporary failure, try again", as sysexits.h has it
 GRACE = 5.0  # seconds that a process which leaves with an error waits for the others to leave too
 
-SIGNS = ("gloo ", "nccl", "heartbeat", "barrier", "coordination service", "coordinationservice")
+SIGNS = re.compile(
+    r"gloo [\w -]+ failed|gloo/transport|nccl (operation|communicator|error)|heartbeat"
+    r"|\bbarrier timed out|\bbarrier [\w ]*failed|coordination[ _]?service",
+    re.IGNORECASE,
+)
 """What errors say that a lost process leaves in the others."""
 
 APART = (
@@ -67,13 +72,12 @@ def sign(error: BaseException | None) -> BaseException | None:
     Examples:
       >>> sign(ValueError("UNKNOWN: Gloo all-reduce failed: ..."))
       ValueError('UNKNOWN: Gloo all-reduce failed: ...')
-      >>> sign(ValueError("expected a number")) is None
+      >>> sign(ValueError("INTERNAL: optimization_barrier failed to verify")) is None
       True
     """
     if error is None:
         return None
-    said = str(error).lower()
-    is_own = isinstance(error, UserError | OSError) or not any(word in said for word in SIGNS)
+    is_own = isinstance(error, UserError | OSError) or not SIGNS.search(str(error))
     return sign(error.__cause__) if is_own else error
 
 

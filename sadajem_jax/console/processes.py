@@ -3,6 +3,9 @@
 The first one writes and prints. Whatever only one of them can know (a signal, a clock, what lies in
 a folder) becomes the same in all of them here, so that all take the same decisions. In a run of one
 process nothing is joined, imported or waited for.
+
+A message waits for all. So work that one process may fail at by itself is cut by meetings (`meet`):
+all that is sent in it is sent after one, and a process that fails goes to `fail` instead.
 """
 
 from __future__ import annotations
@@ -23,6 +26,19 @@ ELSEWHERE = "it failed in another process, whose log says why"
 
 T = TypeVar("T")
 _number, _count = 0, 1  # of this process; how many there are
+_is_apart = False  # see `apart`
+
+
+class Elsewhere(UserError):
+    """Another process has failed, and all know it.
+
+    Attributes:
+      how: the number, above 0, that it says of it.
+    """
+
+    def __init__(self, how: int) -> None:
+        super().__init__(ELSEWHERE)
+        self.how = how
 
 
 def number() -> int:
@@ -38,6 +54,22 @@ def count() -> int:
 def is_first() -> bool:
     """Whether this process writes and prints."""
     return _number == 0
+
+
+def is_alone() -> bool:
+    """Whether no other process is to be asked or waited for: there is none, or see `apart`."""
+    return _count == 1 or _is_apart
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """A context for what the others do not do at the same point: nothing is asked or sent."""
+    global _is_apart
+    before, _is_apart = _is_apart, True
+    try:
+        yield
+    finally:
+        _is_apart = before
 
 
 @contextlib.contextmanager
@@ -107,16 +139,37 @@ def _connect() -> None:
 
 
 def of_first(act: Callable[[], T]) -> T:
-    """What `act` gives in the first process, in all of them; a UserError of it likewise.
+    """What `act` gives in the first process, in all of them.
 
     All processes must call it at the same point. What is given must be small, and known to pickle.
+
+    Raises:
+      UserError: in all, with what one of the first says; where it raised anything else, it raises
+        that, and the others that it failed.
     """
-    if _count == 1:
+    if is_alone():
         return act()
-    refusal, value = _shared(_attempt(act) if is_first() else None)
+    found, error = _attempt(act) if is_first() else (None, None)
+    refusal, value = _shared((_refusal(error), found))
+    if error:
+        raise error
     if refusal:
         raise UserError(refusal)
     return value
+
+
+def _attempt(act: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """What it gives, or what it raises: the others must hear of either."""
+    try:
+        with apart():
+            return act(), None
+    except Exception as error:
+        return None, error
+
+
+def _refusal(error: Exception | None) -> str:
+    """What the others say of an error of the first."""
+    return "" if error is None else str(error) if isinstance(error, UserError) else ELSEWHERE
 
 
 def first_then_all(act: Callable[[], T]) -> T:
@@ -126,36 +179,47 @@ def first_then_all(act: Callable[[], T]) -> T:
     """
     found: list[T] = []
     of_first(lambda: found.append(act()))
-    return found[0] if found else act()
+    with apart():
+        return found[0] if found else act()
 
 
-def in_all(act: Callable[[], T]) -> T:
-    """What `act` gives in each process, if none of them raises: so that none waits for another.
+def meet(says: int = 0) -> list[int]:
+    """What each process says, by their numbers; all must come, or go to `fail`.
 
     Raises:
-      UserError: where it raised in another one; what it raised itself, where it did.
+      Elsewhere: if another one has failed.
     """
-    try:
-        found = act()
-    except Exception:  # whatever it is, the others must hear of it
-        highest(1)
-        raise
-    if highest(0):
-        raise UserError(ELSEWHERE)
-    return found
+    if is_alone():
+        return [says]
+    how, said = _met(0, says)
+    if how:
+        raise Elsewhere(how)
+    return said
 
 
-def _attempt(act: Callable[[], Any]) -> tuple[str, Any]:
-    """("", what it gives), or (the UserError's line, None)."""
-    try:
-        return "", act()
-    except UserError as error:
-        return str(error), None
+def fail(how: int) -> int:
+    """Tells the others, at the next of their meetings, that this process has failed.
+
+    Whatever they sent from there on is left out by all.
+
+    Args:
+      how: a number above 0.
+
+    Returns:
+      The highest that any of them came with.
+    """
+    return how if is_alone() else _met(how, 0)[0]
+
+
+def _met(how: int, says: int) -> tuple[int, list[int]]:
+    """The highest failure, and what each says."""
+    found = gathered([how, says])
+    return max(found[::2]), found[1::2]
 
 
 def highest(own: int) -> int:
     """The highest of the numbers that the processes call this with, all at the same point."""
-    return own if _count == 1 else int(max(gathered([own])))
+    return own if is_alone() else int(max(gathered([own])))
 
 
 def gathered(own: list[int]) -> list[int]:
@@ -177,7 +241,7 @@ def _shared(message: Any) -> Any:
     from jax.experimental import multihost_utils
 
     content = pickle.dumps(message) if is_first() else b""
-    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(content))))
+    size, *_ = meet(len(content))
     page = np.zeros(-(-size // PAGE) * PAGE, np.uint8)
     page[: len(content)] = np.frombuffer(content, np.uint8)
     found = multihost_utils.broadcast_one_to_all(page)

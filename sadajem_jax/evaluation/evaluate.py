@@ -51,7 +51,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
     print(f"evaluating the checkpoint {model.checkpoint} (step {model.step:,})", flush=True)
     batch_size = options.batch_size
     speeds = Speeds(model.network, model.variables, model.image_shape, batch_size)
-    allowance = Allowance(options.only, speeds)
+    allowance = Allowance([parts.part_of(word) for word in options.only], speeds)
     runner = Runner(workdir, model, force=section.force, allowance=allowance)
     passes = Passes(
         model,
@@ -68,9 +68,11 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int:
         options=options,
         data_dir=data_dir,
     )
-    of_first(lambda: Records(workdir).name_parts(parts.NAMES))
-    names = [name for name in parts.NAMES if name in (options.only or parts.NAMES)]
-    outcomes = runner.run([piece for name in names for piece in parts.of(name)(asked)])
+    pieces = parts.of_named(options.only, asked)
+    chosen = parts.chosen(options.only, pieces)
+    left_out = [piece.name for piece in pieces if piece not in chosen]
+    of_first(lambda: Records(workdir).name_parts([*parts.NAMES, *left_out]))
+    outcomes = runner.run(chosen)
     print(f"report: {of_first(lambda: page.write(workdir))}", flush=True)
     return exit_status(outcomes)
 

@@ -7,9 +7,10 @@ costs little to import: the command line checks names against it.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sadajem_jax.console.errors import UserError
 from sadajem_jax.workdir.figure import Figure
 
 if TYPE_CHECKING:
@@ -84,9 +85,45 @@ class Piece(NamedTuple):
     @property
     def part(self) -> str:
         """The part that it belongs to."""
-        return self.name.split("/")[0]
+        return part_of(self.name)
 
 
 def of(name: str) -> Callable[[Asked], Iterator[Piece]]:
     """The maker of a part's pieces; the part is imported now."""
     return importlib.import_module(f"sadajem_jax.evaluation.{MODULES[name]}").pieces
+
+
+def part_of(name: str) -> str:
+    """The part that a piece, or a word of `eval.only`, belongs to."""
+    return name.partition("/")[0]
+
+
+def of_named(only: Sequence[str], asked: Asked) -> list[Piece]:
+    """All pieces of the parts that `only` names, or of all parts, in the order they are done."""
+    named = {part_of(word) for word in only} or NAMES
+    return [piece for name in NAMES if name in named for piece in of(name)(asked)]
+
+
+def chosen(only: Sequence[str], pieces: Sequence[Piece]) -> list[Piece]:
+    """Those of `pieces` that `only` asks for.
+
+    Args:
+      only: parts ("ood"), pieces ("ood/svhn_cropped"), or what several begin with
+        ("robustness/autoattack"); empty: all.
+      pieces: of the parts that it names.
+
+    Raises:
+      UserError: if a word asks for none.
+    """
+    for word in only:
+        if not any(_asks_for(word, piece) for piece in pieces):
+            there = ", ".join(piece.name for piece in pieces if piece.part == part_of(word))
+            raise UserError(
+                f"config.eval.only must name parts or pieces of them, found {word!r}; "
+                f"{part_of(word)} is made of {there}"
+            )
+    return [p for p in pieces if not only or any(_asks_for(word, p) for word in only)]
+
+
+def _asks_for(word: str, piece: Piece) -> bool:
+    return f"{piece.name}/".startswith(f"{word}/")

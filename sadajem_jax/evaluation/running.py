@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from sadajem_jax import __version__
-from sadajem_jax.console import processes
+from sadajem_jax.console import lost, processes
 from sadajem_jax.console.errors import UserError, first_line
 from sadajem_jax.console.lines import wrapped
-from sadajem_jax.console.processes import in_all, of_first
+from sadajem_jax.console.processes import Elsewhere, of_first
 from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
 from sadajem_jax.evaluation.hardware import hardware
@@ -29,12 +29,15 @@ from sadajem_jax.workdir.state_format import checksum
 logger = logging.getLogger(__name__)
 
 
-class Outcome(enum.Enum):
-    """What became of a piece."""
+class Outcome(enum.IntEnum):
+    """What became of a piece: computed, now or before; a reason that a user can mend; an error.
 
-    THERE = "computed, now or before"
-    NOT_COMPUTED = "a reason that a user can mend"
-    FAILED = "an unexpected error"
+    Of processes that differ the highest counts.
+    """
+
+    THERE = 0
+    NOT_COMPUTED = 1
+    FAILED = 2
 
 
 def exit_status(outcomes: Sequence[Outcome]) -> int:
@@ -92,6 +95,9 @@ class Runner:
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         """Runs the pieces in order, but for those done before; prints what became of each."""
         self._pieces = pieces
+        asked = [self._prefix + piece.name for piece in pieces]
+        done = list({piece.part for piece in pieces})
+        of_first(lambda: self._records.forget_failures(self._prefix, done, asked))
         return [self._do(piece) if self.is_due(piece) else self._leave(piece) for piece in pieces]
 
     def wants_gradient(self) -> bool:
@@ -137,7 +143,6 @@ class Runner:
         name, start, found = self._prefix + piece.name, time.time(), Found()
         with Progress(name, unit=piece.unit) as progress:
             outcome, reason = self._attempt(piece, found, progress)
-        outcome, reason = _of_all(outcome, reason)
         if reason is not None:
             found.numbers, found.figures = {}, []  # half a piece is none
         record = self._record(piece, found) | _effort(piece, progress, start)
@@ -151,20 +156,29 @@ class Runner:
     def _attempt(
         self, piece: Piece, found: Found, progress: Progress
     ) -> tuple[Outcome, str | None]:
-        """Runs a piece into `found`: (what became of it, why it could not be done)."""
+        """Runs a piece: (what became of it in all processes, why it could not be done)."""
         try:
-            found.checksum = in_all(piece.checksum)
-            due = self._due_of(piece.part)
-            of_first(lambda: self._allowance.refuse_long(piece.part, due))  # clocks differ
-            found.take(piece.run(progress))
+            self._fill(found, piece, progress)
+            processes.meet()
+            return Outcome.THERE, None
+        except Elsewhere as error:
+            return Outcome(error.how), str(error)
         except UserError as error:
             if not processes.is_first():  # which alone prints and records
                 logger.warning("%s: %s", piece.name, error)
-            return Outcome.NOT_COMPUTED, str(error)
+            return Outcome(processes.fail(Outcome.NOT_COMPUTED)), str(error)
         except Exception as error:  # one piece's fault is not the others'
+            if processes.count() > 1 and lost.sign(error):
+                raise
             logger.exception("%s failed", piece.name)
-            return Outcome.FAILED, f"it failed: {first_line(error)}"
-        return Outcome.THERE, None
+            return Outcome(processes.fail(Outcome.FAILED)), f"it failed: {first_line(error)}"
+
+    def _fill(self, found: Found, piece: Piece, progress: Progress) -> None:
+        """Takes a piece's items, if it is to be begun: asked of the first, as clocks differ."""
+        found.checksum = piece.checksum()
+        due = self._due_of(piece.part)
+        of_first(lambda: self._allowance.refuse_long(piece.part, due))
+        found.take(piece.run(progress))
 
     def _record(self, piece: Piece, found: Found) -> dict[str, Any]:
         """What a piece was of, and what it said of itself."""
@@ -178,13 +192,6 @@ class Runner:
             "size": found.size and found.size._asdict(),
             "notes": found.notes,
         }
-
-
-def _of_all(outcome: Outcome, reason: str | None) -> tuple[Outcome, str | None]:
-    """What became of a piece that is none where any process of the run failed."""
-    if processes.highest(reason is not None) and reason is None:
-        return Outcome.FAILED, processes.ELSEWHERE
-    return outcome, reason
 
 
 class Found:

@@ -260,7 +260,8 @@ def film(model: Model, key: jax.Array, num_steps: int | None, progress: Advance 
     density = np.stack([model.log_density(frame, classes) for frame in images])
     arrays: dict[str, np.ndarray] = {"images": images, "steps": np.asarray(steps)}
     arrays["log_density"] = density
-    caption = f"{images.shape[1]} chains from their start to step {last:,}, a frame every K steps."
+    every = f"a frame every {max(1, model.num_sgld_steps):,} steps"
+    caption = f"{images.shape[1]} chains from their start to step {last:,}, {every}."
     return Figure(
         "samples_film", gif([grid(frame, 5) for frame in images]), ".gif", arrays, caption
     )

@@ -59,16 +59,18 @@ class ShardedRows:
 
         Raises:
           ValueError: if there is no row.
+          Elsewhere: if another process has failed, here or before.
         """
         num_rows = len(jax.tree.leaves(rows)[0])
         if not num_rows:
             raise ValueError("expected at least one row, found none")
-        if processes.count() == 1:
+        if processes.is_alone():
             return self._here(variables, rows, num_rows, progress)
         each = -(-num_rows // processes.count())
         own = np.minimum(np.arange(each) + processes.number() * each, num_rows - 1)
         rows = jax.tree.map(lambda x: x[own], rows)
         found = self._here(variables, rows, each, progress)
+        processes.meet()  # before anything is sent: another one's part may have failed
         found = multihost_utils.process_allgather(found, tiled=True)
         return {name: value[:num_rows] for name, value in found.items()}
 

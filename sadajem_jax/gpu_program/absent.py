@@ -15,7 +15,7 @@ import jax
 from jax.experimental import topologies
 from jax.sharding import Mesh
 
-from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.errors import Lacking, UserError
 from sadajem_jax.gpu_program import program
 from sadajem_jax.gpu_program.roofline import MACHINE
 from sadajem_jax.gpu_program.targets import Target
@@ -54,9 +54,9 @@ def is_installed() -> bool:
 
 
 def require_installed() -> None:
-    """Raises UserError where JAX's CUDA packages are missing."""
+    """Raises Lacking where JAX's CUDA packages are missing."""
     if not is_installed():
-        raise UserError(
+        raise Lacking(
             "compiling for a GPU needs JAX's CUDA packages, and no GPU: "
             "pip install -r requirements-cuda.txt"
         )
@@ -74,18 +74,18 @@ def compiled(recipe: Recipe, target: Target, devices: int = 1) -> Compiled:
     """The trainer's block of steps, compiled for so many cards.
 
     Raises:
-      UserError: if the CUDA packages are missing, or the batches cannot be shared so.
+      Lacking: if the CUDA packages are missing.
+      UserError: if the batches cannot be shared so.
     """
     require_installed()
-    made, over = shared(recipe, devices), mesh(target, devices)
-    network = sharding.network_on(over, made.network)
-    step, arguments = program.of(made._replace(network=network))
-    placements = sharding.of_program(over, is_looped=True)
-    block = runner.program(step, is_looped=True, **placements)
-    made = block.lower(*arguments).compile()
-    sizes: Any = made.memory_analysis()
+    recipe, over = shared(recipe, devices), mesh(target, devices)
+    network = sharding.network_on(over, recipe.network)
+    step, arguments = program.of(recipe._replace(network=network))
+    block = runner.program(step, is_looped=True, **sharding.of_program(over, is_looped=True))
+    found = block.lower(*arguments).compile()
+    sizes: Any = found.memory_analysis()
     return Compiled(
-        text=made.as_text() or "",
+        text=found.as_text() or "",
         argument_bytes=sizes.argument_size_in_bytes,
         temp_bytes=sizes.temp_size_in_bytes,
         output_bytes=sizes.output_size_in_bytes - sizes.alias_size_in_bytes,
@@ -94,10 +94,9 @@ def compiled(recipe: Recipe, target: Target, devices: int = 1) -> Compiled:
 
 def shared(recipe: Recipe, devices: int) -> Recipe:
     """As `sharding.shared`, over machines that are full."""
-    recipe = sharding.shared(recipe, devices)
     if devices > MACHINE and devices % MACHINE:
-        raise UserError(f"above {MACHINE}, devices must be a multiple of it, found {devices}")
-    return recipe
+        raise UserError(f"above {MACHINE}, --devices must be a multiple of it, found {devices}")
+    return sharding.shared(recipe, devices, fewer="--devices={}")
 
 
 def mesh(target: Target, devices: int) -> Mesh:

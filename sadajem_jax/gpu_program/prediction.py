@@ -14,6 +14,10 @@ from sadajem_jax.training.recipes import Recipe
 # JAX takes this share of a card's memory at its start, unless the variable says another.
 SHARE_VARIABLE, SHARE = "XLA_PYTHON_CLIENT_MEM_FRACTION", 0.75
 
+# Bytes of WRN-28-10, 64/128, K = 10 on an H100: XLA's count, and the peak that was measured. In
+# bfloat16 the two were equal. See docs/performance.md, "On a card".
+FLOAT32_MEASURED = (6.50e9, 11.87e9)
+
 
 class Prediction(NamedTuple):
     """A step on a card.

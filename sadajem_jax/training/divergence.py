@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.processes import of_first
 from sadajem_jax.workdir import restarts
 from sadajem_jax.workdir.checkpoint import Checkpoints
 from sadajem_jax.workdir.restarts import Retries
@@ -73,6 +74,11 @@ def go_back(
 
 def retire_stale(checkpoints: Checkpoints, retries: Retries) -> None:
     """Deletes the checkpoints after the retry's start that an earlier attempt made."""
-    for step in checkpoints.steps():
-        if step > retries.start and checkpoints.notes(step).get("restarts", 0) < retries.restarts:
-            checkpoints.delete(step)
+
+    def is_stale(step: int) -> bool:
+        if step <= retries.start:
+            return False
+        return bool(checkpoints.notes(step).get("restarts", 0) < retries.restarts)
+
+    for step in of_first(lambda: list(filter(is_stale, checkpoints.steps()))):
+        checkpoints.delete(step)

@@ -104,8 +104,6 @@ def of(config: ml_collections.ConfigDict) -> Recipe:
     """The recipe of a checked config."""
     settings, train = run_settings.flat(config.to_dict()), config.train
     spec = get_spec(config.data.name)
-    validate = config.eval.every_epochs
-    log, checkpoint = config.log, config.checkpoint
     return Recipe(
         settings=settings,
         spec=spec,
@@ -113,13 +111,7 @@ def of(config: ml_collections.ConfigDict) -> Recipe:
         val_size=config.data.val_size,
         network=build.network(settings, spec),
         constants=step_constants(config, build.kernel(settings)),
-        optimizer=functools.partial(
-            optimizer,
-            rho=config.sam.rho,
-            adaptive=config.sam.adaptive,
-            weight_decay=train.weight_decay,
-            descent=descent(train),
-        ),
+        optimizer=transforms(config),
         buffer_size=config.buffer.size,
         reinit_prob=config.buffer.reinit_prob if config.objective.px_weight else 0.0,
         batch_size_px=train.batch_size_px,
@@ -127,14 +119,32 @@ def of(config: ml_collections.ConfigDict) -> Recipe:
         seed=config.seed,
         init_from=config.init_from,
         eval_batch_size=config.eval.batch_size,
-        cadence=Cadence(
-            checkpoint.every_steps,
-            checkpoint.keep,
-            log.every_steps,
-            log.samples_every_steps,
-            validate,
-        ),
+        cadence=cadence(config),
         retrying=Retrying(train.max_restarts, train.on_divergence == "double_steps"),
+    )
+
+
+def cadence(config: ml_collections.ConfigDict) -> Cadence:
+    """How often a run saves, logs, draws and validates."""
+    return Cadence(
+        save=config.checkpoint.every_steps,
+        keep=config.checkpoint.keep,
+        log=config.log.every_steps,
+        draw=config.log.samples_every_steps,
+        validate_epochs=config.eval.every_epochs,
+    )
+
+
+def transforms(
+    config: ml_collections.ConfigDict,
+) -> Callable[[optax.Schedule], optax.GradientTransformationExtraArgs]:
+    """Learning rate by step -> all that becomes of a gradient, see `optimizer`."""
+    return functools.partial(
+        optimizer,
+        rho=config.sam.rho,
+        adaptive=config.sam.adaptive,
+        weight_decay=config.train.weight_decay,
+        descent=descent(config.train),
     )
 
 

@@ -22,9 +22,9 @@ from flax.linen.dtypes import promote_dtype
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from sadajem_jax.console.errors import UserError
 from sadajem_jax.step_inputs import Feed
 from sadajem_jax.train_state import TrainState
+from sadajem_jax.training import dividing
 from sadajem_jax.training.recipes import Recipe
 from sadajem_jax.wide_resnet import WideResNet
 
@@ -175,34 +175,12 @@ def _sum_of_rows(rows: int, _: None, g: jax.Array) -> tuple[jax.Array]:
 _for_rows.defvjp(lambda rows, bias: (_for_rows(rows, bias), None), _sum_of_rows)
 
 
-def shared(recipe: Recipe, devices: int) -> Recipe:
+def shared(recipe: Recipe, devices: int, fewer: str = dividing.FEWER) -> Recipe:
     """The recipe with its rows shared out over so many devices; its results are the same.
 
     Raises:
-      UserError: where that cannot be, with the field and a value that can.
+      UserError: where that cannot be, see `dividing.require`.
     """
-    for field, found in (
-        ("buffer.num_shards", recipe.constants.num_shards),
-        ("train.batch_size_px", recipe.batch_size_px),
-        ("train.batch_size_label", recipe.batch_size_label),
-    ):
-        if found % devices:
-            raise UserError(
-                f"config.{field} must be a multiple of the {devices} devices, found {found}: give "
-                f"--config.{field}={found + -found % devices}, or let the run see "
-                f"{_most(recipe, devices)} of them (CUDA_VISIBLE_DEVICES)"
-            )
-    if devices > 1 and recipe.constants.micro_batches > 1:
-        parts = recipe.constants.micro_batches
-        raise UserError(
-            f"config.train.micro_batches must be 1 on {devices} devices, found {parts}: each has "
-            f"its part of a batch already; --config.model.norm_groups={parts} normalises likewise"
-        )
+    dividing.require(recipe, devices, fewer)
     shares = recipe.constants.shares._replace(parts=devices)
     return recipe._replace(constants=recipe.constants._replace(shares=shares))
-
-
-def _most(recipe: Recipe, devices: int) -> int:
-    """The most devices, fewer than these, that can share the recipe's rows."""
-    sizes = recipe.constants.num_shards, recipe.batch_size_px, recipe.batch_size_label
-    return next(n for n in range(devices - 1, 0, -1) if not any(size % n for size in sizes))

@@ -1,10 +1,14 @@
-"""SIGTERM, Ctrl-C, SIGUSR1: the first asks the run to save and leave, the second leaves at once."""
+"""SIGTERM, Ctrl-C, SIGUSR1: the first asks the run to save and leave, the second leaves at once.
+
+Once all is saved, and only the result is to be taken, the first leaves at once, too.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+from typing import NoReturn
 
 from sadajem_jax.console import processes
 from sadajem_jax.console.listening import Listener
@@ -23,7 +27,7 @@ class StopSignal(Listener):
     handled = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
     def __init__(self) -> None:
-        self.number = 0
+        self.number, self._is_saved = 0, False
 
     def __call__(self) -> bool:
         """Whether a signal has come."""
@@ -36,9 +40,24 @@ class StopSignal(Listener):
         if self.number:
             return
         self.number = number
+        if self._is_saved:
+            self._leave()
         name = signal.Signals(number).name
         more = "" if number == signal.SIGUSR1 else "; once more to leave at once"
         print(f"{name}: saving after the running step{more}", file=sys.stderr, flush=True)
+
+    def all_is_saved(self) -> None:
+        """From here on the first signal ends the process; one that has come already does."""
+        self._is_saved = True
+        if self.number:
+            self._leave()
+
+    def _leave(self) -> NoReturn:
+        name = signal.Signals(self.number).name
+        print(
+            f"{name}: all is saved; the same command takes the result", file=sys.stderr, flush=True
+        )
+        os._exit(128 + self.number)
 
 
 class Agreed:
@@ -58,3 +77,7 @@ class Agreed:
         """Whether one has come; all processes must ask at the same point."""
         self.number = self.number or processes.highest(self._own.number)
         return self.number != 0
+
+    def all_is_saved(self) -> None:
+        """From here on a signal ends the process that hears it, and so the run."""
+        self._own.all_is_saved()

@@ -171,6 +171,7 @@ def run(job: Job) -> None:
             given = (job.workdir, job.checkpoints, retries, str(found))
             retries = of_first(functools.partial(divergence.go_back, *given, **rule._asdict()))
     if not job.stop():
+        job.stop.all_is_saved()
         result.write(job.recipe, job.workdir, state)
         of_first(lambda: result.report(job.recipe, job.workdir))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import pathlib
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 absl.logging.set_verbosity(absl.logging.ERROR)  # orbax tells every option it derives
 
 Processes = ocp.options.MultiprocessingOptions
+LAG = 60.0  # seconds within which a file that one machine wrote is listed by all
 
 
 class Damaged(Exception):
@@ -55,6 +57,11 @@ class Checkpoints:
       folder: where they are, one folder a step.
       keep: how many of the last ones are kept; None keeps all.
       read_only: never creates, cleans or deletes anything, for evaluation beside a training.
+        Without it all processes of a run must make one at the same point: from then on each of them
+        saves and deletes alike, so that their lists stay the same.
+
+    Raises:
+      UserError: if this process lists others than the first one, and does so for a minute.
     """
 
     def __init__(
@@ -66,6 +73,19 @@ class Checkpoints:
             return
         self._manager = _manager(self.folder, Processes(), keep=keep)
         self._reader = self._manager if processes.count() == 1 else _reader(self.folder)
+        self._agree()
+
+    def _agree(self) -> None:
+        """Waits until this process lists what the first one lists: a network's folder may lag."""
+        steps, deadline = processes.of_first(self.steps), time.monotonic() + LAG
+        while self.steps() != steps:
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"expected the checkpoints {steps} in {self.folder}, which the first process "
+                    f"finds there, found {self.steps()}; give a --workdir that all processes share"
+                )
+            time.sleep(LAG / 60)
+            self._manager.reload()
 
     def steps(self) -> list[int]:
         """Steps that have a checkpoint, ascending; read-only, as the folder stands now."""
@@ -145,7 +165,7 @@ class Checkpoints:
         Raises:
           UserError: if there are checkpoints and none is good, or a later version wrote them.
         """
-        if processes.count() == 1:
+        if processes.is_alone():
             return self._last_good()
 
         def step_of_first() -> int | None:

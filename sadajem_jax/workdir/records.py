@@ -3,7 +3,8 @@
 W/metrics.json               {name: value}, flat
 W/metrics_provenance.json    {name: checkpoint, step and settings behind it}
 W/evaluation.json            {piece: what was done, when, how fast; or why it could not be},
-                             and under "parts" the names of all parts there are
+                             and under "parts" the names of all parts there are, and of pieces
+                             that were left out
 W/figures/                   PNG or GIF, and beside each the arrays that it shows, as .npz
 """
 
@@ -73,6 +74,21 @@ class Records:
             _update(self.provenance, dict.fromkeys(numbers, source), stale)
             files.write_json_atomically(self.pieces, old | {name: record})
 
+    def forget_failures(self, prefix: str, parts: Sequence[str], asked: Sequence[str]) -> None:
+        """Drops what a model's parts once could not compute and nobody asks for any more."""
+        with _locked(self.workdir):
+            old = read_json(self.pieces)
+            left = {
+                name: record
+                for name, record in old.items()
+                if name == PARTS
+                or name in asked
+                or "not_computed" not in record
+                or (record.get("prefix"), record.get("part")) not in [(prefix, p) for p in parts]
+            }
+            if left != old:
+                files.write_json_atomically(self.pieces, left)
+
     def refresh(self, name: str, fields: dict[str, Any]) -> None:
         """Puts fields on top of a piece's record, its numbers as they are."""
         with _locked(self.workdir):
@@ -81,7 +97,7 @@ class Records:
                 files.write_json_atomically(self.pieces, old | {name: old[name] | fields})
 
     def name_parts(self, names: Sequence[str]) -> None:
-        """Records which parts there are, so that a reader knows what was never asked for."""
+        """Records what there is to ask for, so that a reader knows what was never asked for."""
         with _locked(self.workdir):
             old = read_json(self.pieces)
             if old.get(PARTS) != list(names):

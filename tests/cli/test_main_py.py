@@ -13,9 +13,16 @@ from typing import Any
 import pytest
 
 import main
+import sadajem_jax
 from sadajem_jax.cli import config
 from sadajem_jax.evaluation import parts
 from tests import places, runs
+
+
+def test_version(capsys: Any) -> None:
+    """--version prints the version that the package has, and success."""
+    assert main.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"sadajem-jax {sadajem_jax.__version__}\n"
 
 
 @pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["--mode=eval", "--help"]])
@@ -78,6 +85,7 @@ EVALUATION = """
 import signal, sys, time, types
 from sadajem_jax import evaluation
 from sadajem_jax.cli import main
+import sadajem_jax
 
 def evaluate(config, workdir):
     print("begun", flush=True)

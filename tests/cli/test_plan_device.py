@@ -23,6 +23,7 @@ def test_a_plan_for_a_card_says_fit_time_and_gain(capsys: pytest.CaptureFixture[
     """It names the card, that it estimates, whether the run fits, its time, and what 8 gain."""
     assert main.main([*PLAN, *BFLOAT16, "--device=h100", "--devices=8"]) == 0
     out = capsys.readouterr().out
+    assert "caution" not in out  # of float32's peak
     for words in ("card: H100", "estimated from shapes", "requirements-cuda.txt", "; fits the"):
         assert words in out
     assert "time, predicted: 8" in out and "8 cards, by arithmetic" in out
@@ -46,6 +47,19 @@ def test_what_a_card_cannot_hold_is_said(capsys: pytest.CaptureFixture[str]) -> 
     assert main.main([*PLAN, *batches, "--device=rtx4090"]) == 0
     out = capsys.readouterr().out
     assert "does not fit" in out and "or set config.train.micro_batches" in out
+
+
+def test_a_plan_in_float32_says_what_a_card_took(capsys: pytest.CaptureFixture[str]) -> None:
+    """The peak that was measured stands beside the count, and whether as much more fits here."""
+    assert main.main([*PLAN, "--device=h100"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "caution" in line]
+    assert "took 11.9 GB at its peak, where 6.5 were counted" in line and line.endswith(
+        "which fits"
+    )
+    wide = ["--config.train.batch_size_px=256", "--config.train.batch_size_label=256"]
+    assert main.main([*PLAN, *wide, "--device=rtx4090"]) == 0
+    memory_line, line = capsys.readouterr().out.splitlines()[-3:-1]
+    assert "; fits the" in memory_line and line.endswith("which does not fit")
 
 
 def test_the_estimated_memory_is_near_xla_s() -> None:
@@ -78,10 +92,10 @@ def test_a_card_s_memory_is_what_jax_takes_of_it(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     "flags, words",
     [
-        (["--device=h1000"], "the device must be one of a100, b200, h100, h200, rtx4090"),
+        (["--device=h1000"], "--device must be one of a100, b200, h100, h200, rtx4090"),
         (["--devices=8"], "--devices needs --device"),
         (["--device=h100", "--devices=two"], "--devices must be a whole number"),
-        (["--device=h100", "--devices=3"], "multiple of the 3 devices"),
+        (["--device=h100", "--devices=3"], "--config.train.batch_size_label=129, or --devices=2"),
         (["--device=h100", "--for=eval"], "--device is for the plan of a training"),
     ],
 )

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from sadajem_jax.console import launch, processes
+from sadajem_jax.console import launch, lost, processes
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.launch import Launch
 from tests import places
@@ -68,30 +68,34 @@ def test_an_incomplete_launch_is_refused(given: dict[str, str], words: list[str]
     assert all(word in str(refused.value) for word in words), refused.value
 
 
+@pytest.mark.parametrize(
+    "said, is_lost",
+    [
+        ("UNKNOWN: Gloo all-reduce failed: [external/gloo/pair.cc:547] Connection closed", True),
+        ("INTERNAL: NCCL operation ncclGroupEnd() failed: remote process exited", True),
+        ("DEADLINE_EXCEEDED: Barrier timed out. Id: orbax_7.", True),
+        ("INTERNAL: Barrier failed because: task 1 has crashed", True),
+        ("UNAVAILABLE: failed to connect; remote target coordination_service", True),
+        ("ABORTED: /job:jax_worker/task:1 heartbeat timeout", True),
+        ("INTERNAL: 'stablehlo.optimization_barrier' op failed to verify", False),
+        ("NOT_FOUND: no libnccl.so.2", False),
+        ("the set was made with the barrier of another program", False),
+    ],
+)
+def test_a_lost_process_is_told_from_an_error_of_ours(said: str, is_lost: bool) -> None:
+    """What libraries say of a lost peer is known, and a like word in another error is not it."""
+    error = ValueError("could not save")
+    error.__cause__ = RuntimeError(said)
+    assert bool(lost.sign(error)) == is_lost
+
+
 def test_one_process_joins_and_asks_nothing() -> None:
     """By itself a process is the first of one, and does what all would agree on."""
     with processes.joined(None):
         assert (processes.number(), processes.count(), processes.is_first()) == (0, 1, True)
         assert processes.of_first(lambda: "found") == "found" and processes.highest(7) == 7
+        assert processes.meet(3) == [3] and processes.fail(2) == 2
         assert processes.first_then_all(lambda: "found") == "found"
-
-
-def test_what_fails_in_one_process_is_begun_in_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each gives its own; the one that fails tells the others, which raise where it raised."""
-    told: list[int] = []
-
-    def alone(own: int) -> int:
-        told.append(own)
-        return own
-
-    monkeypatch.setattr(processes, "highest", alone)
-    assert processes.in_all(lambda: "found") == "found"
-    with pytest.raises(ZeroDivisionError):
-        processes.in_all(lambda: 1 // 0)
-    assert told == [0, 1]
-    monkeypatch.setattr(processes, "highest", lambda own: 1)
-    with pytest.raises(UserError, match="in another process"):
-        processes.in_all(lambda: "found")
 
 
 ENDED = """

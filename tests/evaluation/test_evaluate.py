@@ -95,6 +95,27 @@ def test_every_number_has_its_checkpoint_and_settings(evaluated: pathlib.Path) -
     assert "half of the test images" in " ".join(provenance["calibration/ece"]["notes"])
 
 
+def test_pieces_are_asked_for_by_name(trained: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A piece alone is done, and the page says that its part's others were not asked for."""
+    workdir = tmp_path / "run"
+    shutil.copytree(trained, workdir)
+    assert run(workdir, eval__only="ood/uniform_noise") == 0
+    assert records.read_pieces(workdir).keys() == {"ood/uniform_noise"}
+    page = (workdir / "report" / "index.html").read_text()
+    not_asked = page.partition("Not computed</h2>")[2].partition("not asked for")[0]
+    assert "<b>ood/inverted_digits</b>" in not_asked and "<b>accuracy</b>" in not_asked
+    assert "<b>ood</b>" not in not_asked
+
+
+def test_a_name_of_no_piece_is_refused_with_those_there_are(
+    trained: pathlib.Path, capsys: Any
+) -> None:
+    """A piece that the part does not have is one line, which lists its pieces."""
+    assert run(trained, eval__only="accuracy,ood/svhn_cropped") == 2
+    said = capsys.readouterr().err
+    assert "'ood/svhn_cropped'; ood is made of ood/inverted_digits, ood/uniform_noise" in said
+
+
 def test_accuracy_is_that_of_the_network(evaluated: pathlib.Path) -> None:
     """test/accuracy and test/nll are what the restored network gives on the whole test set."""
     model = sadajem_jax.load(evaluated)
@@ -173,6 +194,8 @@ def test_what_cannot_be_done_is_stated_and_the_rest_goes_on(
     assert not any("faces" in name for name in [*metrics, *provenance])
     assert "ood/photographs/log_density/auroc" in metrics
     assert "not computed, because" in (fresh / "report" / "index.html").read_text()
+    assert run(fresh, eval__only="ood", eval__ood="photographs") == 0  # faces is not asked for now
+    assert "faces" not in (fresh / "report" / "index.html").read_text()
 
 
 def test_a_fault_in_one_part_does_not_stop_the_others(

@@ -14,6 +14,7 @@ import jax
 import pytest
 
 from benchmarks import gpu_program
+from sadajem_jax.console import command
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.gpu_program import absent, program
 from sadajem_jax.training import experiment
@@ -53,15 +54,15 @@ def _scans(jaxpr: Any) -> list[Any]:
 def test_missing_cuda_packages_are_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing on stdout, exit code 2, and what to install on stderr."""
+    """Nothing on stdout, an exit status of its own, and what to install on stderr."""
     monkeypatch.setattr(absent, "is_installed", lambda: False)
-    assert gpu_program.main(FLAGS) == 2
+    assert command.run(gpu_program.main, FLAGS) == command.LACKING
     printed = capsys.readouterr()
     assert printed.out == "" and len(printed.err.splitlines()) == 1
     assert "pip install -r requirements-cuda.txt" in printed.err
 
 
-@pytest.mark.parametrize("devices, words", [(3, "multiple of the 3 devices"), (16, "16 devices")])
+@pytest.mark.parametrize("devices, words", [(3, "multiples of the 3 devices"), (16, "16 devices")])
 def test_batches_must_divide(devices: int, words: str) -> None:
     """Every card takes equal parts of both batches; of 8 images 16 cards cannot."""
     with pytest.raises(UserError, match=words):
@@ -70,9 +71,9 @@ def test_batches_must_divide(devices: int, words: str) -> None:
 
 def counted(*flags: str) -> dict[str, Any]:
     """What the command prints of an H100."""
-    command = [sys.executable, "-m", "benchmarks.gpu_program", "--target=h100", *FLAGS, *flags]
+    argv = [sys.executable, "-m", "benchmarks.gpu_program", "--target=h100", *FLAGS, *flags]
     env = os.environ | {"JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, cwd=places.ROOT, env=env, capture_output=True, text=True)
+    done = subprocess.run(argv, cwd=places.ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

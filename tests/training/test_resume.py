@@ -6,12 +6,14 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 
 from sadajem_jax.training.signals import StopSignal
-from tests import runs
+from sadajem_jax.workdir.checkpoint import Checkpoints
+from tests import places, runs
 
 
 def wait_for_step(process: subprocess.Popen[str], workdir: pathlib.Path, step: int) -> None:
@@ -56,6 +58,35 @@ def test_a_scheduler_may_ask_twice() -> None:
     assert stop() and stop.number == signal.SIGUSR1
 
 
+LAST = """
+import os, signal, sys, time
+import main
+from sadajem_jax.training import result
+
+def write(*given):
+    os.kill(os.getpid(), signal.SIGUSR1)
+    time.sleep(60)
+
+result.write = write
+sys.exit(main.main(sys.argv[1:]))
+"""
+
+
+def test_a_signal_in_the_final_evaluation_leaves_at_once(tmp_path: pathlib.Path) -> None:
+    """The state is saved by then: status 128 + n, and a line that the same command goes on."""
+    argv = runs.command(tmp_path, train__num_steps=1)
+    done = subprocess.run(
+        [sys.executable, "-c", LAST, *argv],
+        cwd=places.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 128 + signal.SIGUSR1, done.stderr
+    assert "SIGUSR1: all is saved; the same command" in done.stderr
+    assert max(Checkpoints(tmp_path / "checkpoints", read_only=True).steps()) == 1
+
+
 def test_resumes_to_the_bit(broken: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """Killed and stopped at odd steps, a run ends with an unbroken one's bits, no step twice."""
     argv = runs.command(broken, train__num_steps=LENGTH)
@@ -75,7 +106,7 @@ def test_second_signal_leaves_at_once(tmp_path: pathlib.Path) -> None:
     """Two SIGINTs while the program still compiles end it without waiting for the compilation."""
     argv = runs.command(tmp_path, sgld__num_steps=12, model__width=2)
     process = runs.start(argv, cache=False)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not list(tmp_path.glob("checkpoints/0")):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.01)

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from sadajem_jax.cli import config as config_files
+from sadajem_jax.cli import rules
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.training import memory, recipes, sharding
+from sadajem_jax.training import dividing, memory, recipes, sharding
 from tests import models, places
 
 # In a process of its own, since JAX counts its devices once. Compiled in haste: it runs two steps.
@@ -240,20 +242,36 @@ def recipe(**fields: Any) -> recipes.Recipe:
 @pytest.mark.parametrize(
     "fields, devices, words",
     [
-        ({}, 3, ["config.buffer.num_shards", "3 devices, found 8", "num_shards=9", "see 2 of"]),
-        ({}, 16, ["config.buffer.num_shards", "16 devices, found 8", "=16", "see 8 of"]),
-        ({"train__batch_size_label": 12}, 8, ["batch_size_label", "found 12", "=16", "see 4 of"]),
+        ({}, 3, ["num_shards=8 and config.train.batch_size_px=8 and", "num_shards=9", "see 2 of"]),
+        ({}, 16, ["config.buffer.num_shards=8", "of the 16 devices", "=16", "see 8 of"]),
+        ({"train__batch_size_label": 12}, 8, ["batch_size_label=12 must", "=16", "see 4 of"]),
         ({"train__micro_batches": 2}, 2, ["micro_batches must be 1 on 2", "norm_groups=2"]),
     ],
 )
 def test_what_devices_cannot_share_is_refused(
     fields: dict[str, Any], devices: int, words: list[str]
 ) -> None:
-    """One line names the field, what to give, and how many devices could."""
+    """One line names the fields, what to give, and how many devices could."""
     with pytest.raises(UserError) as refused:
         sharding.shared(recipe(**fields), devices)
     assert all(word in str(refused.value) for word in words), refused.value
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("devices", [2, 3, 5, 7, 12, 16, 64])
+def test_the_fields_advised_go_together(devices: int) -> None:
+    """With all that the line gives, the config is taken and the devices share its rows."""
+    fields: list[dict[str, Any]] = [
+        {"train__batch_size_label": 12},
+        {"model__norm_groups": 2, "train__micro_batches": 4},
+        {"sgld__init": "uniform", "objective__class_conditional": True, "buffer__size": 80},
+    ]
+    for each in fields:
+        config = models.settings(**each)
+        found = {k: str(v) for k, v in dividing.nearest(recipes.of(config), devices).items()}
+        config_files.override(config, found)
+        rules.check(config)
+        assert sharding.shared(recipes.of(config), devices).constants.shares.parts == devices
 
 
 def test_one_device_is_placed_nowhere() -> None:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sadajem_jax.console import processes
 from sadajem_jax.workdir import best
 from sadajem_jax.workdir.best import Best
+from sadajem_jax.workdir.checkpoint import Checkpoints
 
 
 def state(value: float) -> dict[str, Any]:
@@ -75,3 +77,17 @@ def test_a_damaged_best_outranks_none(tmp_path: pathlib.Path) -> None:
 def test_no_folder_is_no_best(tmp_path: pathlib.Path) -> None:
     """A run that judges none has none, and reading makes no folder."""
     assert best.read(tmp_path) is None and not list(tmp_path.iterdir())
+
+
+def test_processes_read_the_one_that_the_first_finds(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One whose listing lags reads the best that the first process sees, no older one."""
+    kept = Checkpoints(tmp_path / "best")
+    for step, accuracy in ((10, 0.9), (20, 0.5)):
+        kept.save(step, state(step), **{best.JUDGE: accuracy})
+    kept.close()
+    assert value_of(tmp_path) == 10
+    monkeypatch.setattr(processes, "is_alone", lambda: False)
+    monkeypatch.setattr(best, "of_first", lambda act: 20)
+    assert value_of(tmp_path) == 20

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import pathlib
 import shutil
+import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,9 +15,10 @@ import numpy as np
 import optax
 import pytest
 
+from sadajem_jax.console import processes
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.train_state import TrainState
-from sadajem_jax.workdir import state_format
+from sadajem_jax.workdir import checkpoint, state_format
 from sadajem_jax.workdir.checkpoint import Checkpoints, Damaged
 from sadajem_jax.workdir.state_format import checksum
 
@@ -314,3 +317,27 @@ def test_a_checkpoint_deleted_while_it_was_to_be_read(copied: pathlib.Path) -> N
         patch.setattr(checkpoints, "steps", lambda: next(answers, None) or fresh())
         found = checkpoints.read_last()
     assert found is not None and found.step == 35
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_processes_list_what_the_first_one_lists(
+    copied: pathlib.Path, comes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint that shows late is waited for; one that never shows is a folder not shared."""
+    late, step = copied.parent / "late", copied / str(STEPS[1])
+    shutil.move(step, late)
+
+    def of_first(act: Callable[[], Any]) -> Any:
+        assert act() == [STEPS[0]]
+        return list(STEPS)
+
+    monkeypatch.setattr(processes, "of_first", of_first)
+    monkeypatch.setattr(checkpoint, "LAG", 0.5)
+    monkeypatch.setattr(
+        time, "sleep", lambda _: late.exists() and comes and shutil.move(late, step)
+    )
+    if comes:
+        assert Checkpoints(copied).steps() == list(STEPS)
+        return
+    with pytest.raises(UserError, match=r"\[10, 20\] in .*found \[10\]; give a --workdir that all"):
+        Checkpoints(copied)

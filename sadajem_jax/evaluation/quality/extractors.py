@@ -7,6 +7,7 @@ import hashlib
 import pathlib
 from collections.abc import Callable, Sequence
 
+from sadajem_jax.console import processes
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.evaluation.quality import classifier, efficientnet, inception
 from sadajem_jax.evaluation.quality.extractor import Extractor
@@ -97,7 +98,8 @@ def of_run(
 
     @functools.cache
     def read() -> Extractor:
-        model = load.load(workdir)
+        with processes.apart():  # needed by the first before the others
+            model = load.load(workdir)
         _require_shape(workdir, model, image_shape)
         return classifier.extractor(
             model.network, model.variables, name=label, batch_size=batch_size

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sadajem_jax.console import processes
 from sadajem_jax.console.progress import Advance
 from sadajem_jax.evaluation.quality import archive
 from sadajem_jax.evaluation.quality.extractor import Extractor
@@ -49,7 +50,7 @@ class References:
     ) -> Reference:
         """The reference of images; see `reference`."""
         key = str(_meta(extractor, images))
-        if key not in self._made:
+        if any(processes.meet(key not in self._made)):
             self._made[key] = reference(extractor, images, self._cache, progress)
         return self._made[key]
 
@@ -68,7 +69,8 @@ def reference(
     """The reference of a set of real images; from the cache where it is there.
 
     A file is taken only if its data, network and weights are those asked for and its contents have
-    the checksum that they were written with; else it is made anew, and said so.
+    the checksum that they were written with; else it is made anew, and said so. Where one process
+    of several has none, all make it: each has a part of the images, and maybe a cache of its own.
 
     Args:
       extractor: the network.
@@ -82,14 +84,12 @@ def reference(
     """
     meta = _meta(extractor, images)
     file = None if cache is None else _file(cache, extractor, meta)
-    if file is not None and file.exists():
-        found = _cached(file, meta)
-        if found is not None:
-            return found
-    made = of_features(extractor(images, progress)["features"])
-    if file is not None:
-        _keep(file, made, meta)
-    return made
+    found = _cached(file, meta)
+    if any(processes.meet(found is None)) or found is None:
+        found = of_features(extractor(images, progress)["features"])
+        if file is not None:
+            _keep(file, found, meta)
+    return found
 
 
 def of_features(features: np.ndarray) -> Reference:
@@ -122,7 +122,9 @@ def _keep(file: pathlib.Path, made: Reference, meta: dict[str, object]) -> None:
         logger.warning("%s could not be kept for the next time (%s)", file, error)
 
 
-def _cached(file: pathlib.Path, meta: dict[str, object]) -> Reference | None:
+def _cached(file: pathlib.Path | None, meta: dict[str, object]) -> Reference | None:
+    if file is None or not file.exists():
+        return None
     try:
         arrays, found = archive.read(file)
     except archive.DamagedError as error:
