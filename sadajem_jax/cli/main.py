@@ -160,6 +160,7 @@ def sample_mode(flags: Flags) -> int:
             f"--config.{next(iter(given))} has no place in --mode=sample: the run's own config "
             f"holds, but for --config.eval.checkpoint and --config.data.data_dir"
         )
+    print(f"loading the model of {workdir}", flush=True)
     from sadajem_jax.inference import load, sample
 
     options = sample.read_options(flags.plain)
@@ -175,6 +176,7 @@ def eval_mode(flags: Flags) -> int:
     described = launch.described(flags.plain, os.environ)
     make_ready(config, described)
     with Farewell("stopped; the same command goes on"), processes.joined(described):
+        print(f"workdir: {workdir}", flush=True)
         from sadajem_jax.evaluation import evaluate
 
         return evaluate.evaluate(config, workdir)

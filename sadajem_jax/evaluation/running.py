@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import logging
 import pathlib
-import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from sadajem_jax import __version__
 from sadajem_jax.console import lost, processes
 from sadajem_jax.console.errors import UserError, first_line
+from sadajem_jax.console.lines import wrapped
 from sadajem_jax.console.processes import Elsewhere, of_first
 from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
@@ -27,7 +27,6 @@ from sadajem_jax.workdir.records import Records
 from sadajem_jax.workdir.state_format import checksum
 
 logger = logging.getLogger(__name__)
-WIDTH = 100  # columns of a log
 
 
 class Outcome(enum.IntEnum):
@@ -234,16 +233,9 @@ def _effort(piece: Piece, progress: Progress, start: float) -> dict[str, Any]:
 
 def _summary(name: str, record: dict[str, Any], numbers: dict[str, float]) -> str:
     if "not_computed" in record:
-        return f"{name}: not computed, because {record['not_computed']}"
+        return wrapped(f"{name}: not computed, because {record['not_computed']}")
     values = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items())
     rate = record["images_per_second"]
     speed = f", {rate:,.0f} images/s" if rate else ""
     said = f"{name}: {values or 'drawn'} ({duration(record['seconds'])}{speed})"
-    return "\n".join([_wrapped(said), *(_wrapped(f"  {note}") for note in record["notes"])])
-
-
-def _wrapped(line: str) -> str:
-    """In lines of a log's width; numbers and paths stay whole."""
-    return textwrap.fill(
-        line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
-    )
+    return "\n".join([wrapped(said), *(wrapped(f"  {note}") for note in record["notes"])])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sadajem_jax.console import command, processes
+from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
 from sadajem_jax.data import loading
 from sadajem_jax.data.loading import Images
@@ -22,6 +23,7 @@ from sadajem_jax.training.recipes import Recipe
 from sadajem_jax.workdir import best, records
 
 SPEED = "train/images_per_second"
+NAMES = {"test": "test", "val": "validation"}
 WANTED = ("test/accuracy", "test/nll")
 
 
@@ -38,8 +40,11 @@ def light(recipe: Recipe, held_out: Images, state: TrainState) -> dict[str, floa
 
 
 def _accuracy(recipe: Recipe, variables: Any, images: Images, split: str) -> dict[str, float]:
-    size, variables = recipe.eval_batch_size, sharding.own(variables)
-    return accuracy.evaluate(recipe.network, variables, *images, batch_size=size, split=split)
+    given, size = (sharding.own(variables), *images), recipe.eval_batch_size
+    with Progress(f"{NAMES[split]} images") as heard:
+        return accuracy.evaluate(
+            recipe.network, *given, batch_size=size, split=split, progress=heard
+        )
 
 
 def _test_images(recipe: Recipe) -> Images:

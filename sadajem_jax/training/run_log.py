@@ -22,6 +22,7 @@ from sadajem_jax.workdir import files
 SECONDS_BETWEEN_LINES = {True: 5.0, False: 30.0}  # on a terminal, and in a file
 SECONDS_BETWEEN_PAGES = 60.0  # a page takes about a second
 DAY = 86_400.0
+COMPILING = "compiling the training step: a minute or less, seconds where it is known"
 LONG = (
     "this will take about {}: a GPU is meant for it (--mode=plan --device=h100 predicts one's "
     "time); configs/digits.py is for a laptop"
@@ -94,13 +95,15 @@ class RunLog:
         self._said: float | None = None  # when the last line was
         self._watch = Watch(steps_per_epoch, first_spread)
         self._has_news, self._paged, self._complaint = False, -math.inf, ""
-        # a log file gets this class's own lines alone
-        self._progress = Progress("training", unit="step", done=step, lines=False)
+        print(COMPILING, flush=True)
+        self._progress = Progress("compiling").__enter__()
 
     def add(self, step: int, metrics: dict[str, np.ndarray], seconds: float) -> None:
         """Takes the metrics [n] of the n steps up to `step`, which took `seconds`."""
         count = len(next(iter(metrics.values())))
         each = None if self._said is None else seconds / count
+        if self._said is None:
+            self._compiled(step - count)
         self._progress(step, self.total_steps)
         for i, done in enumerate(range(step - count + 1, step + 1)):
             values = {name: float(of_steps[i]) for name, of_steps in metrics.items()}
@@ -109,6 +112,11 @@ class RunLog:
             if done % self.every_steps == 0 or done == self.total_steps:
                 self._write(done)
         self._speak(step, seconds)
+
+    def _compiled(self, step: int) -> None:
+        """From here on there is a bar of steps; a log file gets this class's own lines alone."""
+        self._progress.close()
+        self._progress = Progress("training", unit="steps", done=step, lines=False)
 
     def _write(self, step: int) -> None:
         (scalars, rate), self._written = self._written.taken(), Means()

@@ -218,7 +218,6 @@ def attempt(job: Job, retries: Retries) -> TrainState:
         judges=recipe.val_size > 0,
         notes=notes,
     )
-    print("compiling the training step: a minute or less, seconds where it is known", flush=True)
     with contextlib.closing(log), contextlib.closing(validator):
         return loop(job, made, state, notes, log, validator)
 
