@@ -28,6 +28,7 @@ from sadajem_jax.workdir.state_format import checksum
 
 logger = logging.getLogger(__name__)
 WIDTH = 100  # columns of a log
+TIED = "\N{NO-BREAK SPACE}"  # where a line must not be cut
 
 
 class Outcome(enum.Enum):
@@ -231,7 +232,7 @@ def _effort(piece: Piece, progress: Progress, start: float) -> dict[str, Any]:
 def _summary(name: str, record: dict[str, Any], numbers: dict[str, float]) -> str:
     if "not_computed" in record:
         return f"{name}: not computed, because {record['not_computed']}"
-    values = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items())
+    values = ", ".join(f"{key}{TIED}{value:.4g}" for key, value in numbers.items())
     rate = record["images_per_second"]
     speed = f", {rate:,.0f} images/s" if rate else ""
     said = f"{name}: {values or 'drawn'} ({duration(record['seconds'])}{speed})"
@@ -239,7 +240,8 @@ def _summary(name: str, record: dict[str, Any], numbers: dict[str, float]) -> st
 
 
 def _wrapped(line: str) -> str:
-    """In lines of a log's width; numbers and paths stay whole."""
-    return textwrap.fill(
+    """In lines of a log's width; numbers stay with their names, and paths whole."""
+    filled = textwrap.fill(
         line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
     )
+    return filled.replace(TIED, " ")
