@@ -9,9 +9,15 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line (the process's own by default); returns the exit status."""
+    from sadajem_jax.cli import help as pages
+
+    given = sys.argv[1:] if argv is None else argv
+    if (page := pages.asked(given)) is not None:  # before jax is imported: at once
+        print(page, end="", flush=True)
+        return 0
     from sadajem_jax.cli.main import run
 
-    return run(sys.argv[1:] if argv is None else argv)
+    return run(given)
 
 
 def process() -> int:

@@ -25,8 +25,8 @@ def test_sam_alone_needs_jax_and_optax_only() -> None:
 def test_help_is_quick() -> None:
     """The page of --help, and a mistake in a flag, come without JAX or any library on it."""
     code = (
-        "import json, sys; from sadajem_jax.cli import main; main.run(['--help']); "
-        "main.run(['--mode=tain']); print(json.dumps(sorted(sys.modules)))"
+        "import json, sys; from sadajem_jax.__main__ import main; main(['--help']); "
+        "main(['--mode=tain']); print(json.dumps(sorted(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules = {name.split(".")[0] for name in json.loads(out.stdout.splitlines()[-1])}

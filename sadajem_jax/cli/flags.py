@@ -8,7 +8,6 @@ from typing import NamedTuple
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.words import nearest
 
-HELP = ("--help", "-h")
 ALONE = ("help", "version")  # flags without a value
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from sadajem_jax import __version__
 from sadajem_jax.cli import config
 from sadajem_jax.evaluation import parts
 
@@ -41,6 +42,13 @@ configs, each explained in its file:
 Fields and their defaults: configs/cifar10.py. What warnings mean: docs/troubleshooting.md
 --version tells this program's.
 """
+
+
+def asked(argv: Sequence[str]) -> str | None:
+    """What is to be printed where a command line asks for no work, else None."""
+    if not argv or "--help" in argv or "-h" in argv:
+        return text()
+    return f"sadajem-jax {__version__}\n" if "--version" in argv else None
 
 
 def text() -> str:

@@ -8,10 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import ml_collections
 
-from sadajem_jax import __version__
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.cli import flags as command_line
-from sadajem_jax.cli import help as help_page
 from sadajem_jax.cli.flags import Flags
 from sadajem_jax.console import command, launch, processes, xla_flags
 from sadajem_jax.console.errors import UserError
@@ -48,12 +46,6 @@ def dispatch(argv: Sequence[str]) -> int:
     Raises:
       UserError: for any mistake in the flags or the config.
     """
-    if not argv or any(word in command_line.HELP for word in argv):
-        print(help_page.text(), end="", flush=True)
-        return 0
-    if "--version" in argv:
-        print(f"sadajem-jax {__version__}", flush=True)
-        return 0
     fields = run_settings.defaults("cifar10").keys()
     flags = command_line.read(argv, FLAGS, fields)
     mode = flags.plain["mode"]

@@ -27,6 +27,7 @@ from sadajem_jax.workdir.records import Records
 from sadajem_jax.workdir.state_format import checksum
 
 logger = logging.getLogger(__name__)
+TIED = "\N{NO-BREAK SPACE}"  # where a line must not be cut
 
 
 class Outcome(enum.IntEnum):
@@ -234,8 +235,10 @@ def _effort(piece: Piece, progress: Progress, start: float) -> dict[str, Any]:
 def _summary(name: str, record: dict[str, Any], numbers: dict[str, float]) -> str:
     if "not_computed" in record:
         return wrapped(f"{name}: not computed, because {record['not_computed']}")
-    values = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items())
+    values = ", ".join(f"{key}{TIED}{value:.4g}" for key, value in numbers.items())
     rate = record["images_per_second"]
     speed = f", {rate:,.0f} images/s" if rate else ""
     said = f"{name}: {values or 'drawn'} ({duration(record['seconds'])}{speed})"
-    return "\n".join([wrapped(said), *(wrapped(f"  {note}") for note in record["notes"])])
+    return "\n".join(
+        [wrapped(said).replace(TIED, " "), *(wrapped(f"  {note}") for note in record["notes"])]
+    )

@@ -156,7 +156,7 @@ class Folder:
         why = next(iter(self.broken.values()))
         raise DataError(
             f"{self.path}: {number:,} of {total:,} image files cannot be read ({self.some()}; the "
-            f"first: {why}), and at most {SPARED:.0%} are left out: mend or delete them"
+            f"first: {why}), and at most {SPARED:.0%}, or one, are left out: mend or delete them"
         )
 
     def some(self) -> str:

@@ -44,6 +44,13 @@ def test_help_is_a_page(argv: list[str], capsys: Any) -> None:
         assert word in captured.out
 
 
+def test_help_comes_before_jax() -> None:
+    """The page is printed at once: nothing that takes a second to import is imported for it."""
+    code = "import sys, main; main.main(['-h']); print({'jax', 'flax', 'scipy'} & {*sys.modules})"
+    out = subprocess.run([sys.executable, "-c", code], cwd=places.ROOT, capture_output=True)
+    assert out.stdout.decode().splitlines()[-1] == "set()", out.stderr
+
+
 def test_a_home_folder_is_the_user_s(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
