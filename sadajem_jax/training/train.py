@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sadajem_jax.console import lost, processes
@@ -144,7 +145,7 @@ def described(recipe: Recipe) -> str:
     network, count = recipe.network, memory.parameters(recipe)
     return (
         f"WRN-{network.depth}-{network.width}, {count:,} parameters, on {recipe.spec.name}, "
-        f"by {hardware.hardware()}"
+        f"in {jnp.dtype(network.dtype)} by {hardware.hardware()}"
     )
 
 
