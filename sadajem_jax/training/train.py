@@ -135,6 +135,8 @@ def prepared(
     experiment.require_enough(recipe, images)
     print(f"{described(recipe)}; {len(images.labels):,} training images", flush=True)
     if past is None:
+        if jax.default_backend() == "cpu" and recipe.network.dtype == jnp.bfloat16:
+            print("a CPU is faster in float32: --config.model.dtype=float32", flush=True)
         of_first(lambda: folder.set_aside(workdir))
     of_first(lambda: run_settings.write(workdir, recipe.settings))
     return Job(recipe, workdir, checkpoints, images, held_out, trained_on, stop)
