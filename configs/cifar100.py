@@ -16,9 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.name = "cifar100"
     config.train.learning_rate = 0.01
     config.train.schedule = "steps"
-    config.eval.ood = (
-        "svhn_cropped,cifar100_interpolated,cifar10,celeb_a,uniform_noise,gaussian_noise"
-    )
+    config.eval.ood = "svhn_cropped,cifar100_interpolated,cifar10,uniform_noise,gaussian_noise"
     return config
 
 

@@ -16,6 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.name = "digits"
     config.data.pad = 1
     config.data.flip = False  # a mirrored digit is no digit
+    config.model.dtype = "float32"
     config.model.depth = 10
     config.model.width = 2
     config.buffer.size = 1000

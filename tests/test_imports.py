@@ -22,6 +22,18 @@ def test_sam_alone_needs_jax_and_optax_only() -> None:
     assert not modules & HEAVY
 
 
+def test_help_is_quick() -> None:
+    """The page of --help, and a mistake in a flag, come without JAX or any library on it."""
+    code = (
+        "import json, sys; from sadajem_jax.__main__ import main; main(['--help']); "
+        "main(['--mode=tain']); print(json.dumps(sorted(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = {name.split(".")[0] for name in json.loads(out.stdout.splitlines()[-1])}
+    assert "did you mean" in out.stderr
+    assert not modules & (HEAVY - {"ml_collections"} | {"jax", "optax", "scipy"})
+
+
 def test_every_public_name_is_there() -> None:
     """All names that the package promises can be had from it."""
     for name in sadajem_jax.__all__:

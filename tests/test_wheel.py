@@ -70,3 +70,21 @@ def test_the_configs_of_the_wheel_are_found(
     """--config=configs/cifar100.py names the shipped one where the folder holds none."""
     code = "from sadajem_jax.cli import config as c; print(c.load('configs/cifar100.py').data.name)"
     assert run(installed, tmp_path, code).strip() == "cifar100"
+
+
+def test_the_installed_program_runs_as_a_module(
+    installed: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """`python -m sadajem_jax` is main.py in any folder: its page names it, and its configs load."""
+    code = """
+import runpy, sys
+for argv in (["--help"], ["--config=configs/digits.py:jem", "--config.seed=-1"]):
+    sys.argv[1:] = argv
+    try:
+        runpy.run_module("sadajem_jax", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        print(ended.code)
+"""
+    said = run(installed, tmp_path, code)
+    assert "python -m sadajem_jax --mode=eval" in said and "main.py" not in said
+    assert max(map(len, said.splitlines())) <= 100 and said.split()[-1] == "2"

@@ -69,6 +69,7 @@ def command(args: argparse.Namespace, workdir: pathlib.Path) -> list[str]:
         sys.executable,
         "main.py",
         "--config=configs/cifar10.py",
+        "--config.model.dtype=float32",
         f"--workdir={workdir}",
         *flags,
     ]

@@ -5,7 +5,6 @@ ml_collections answers a misspelt field with a page of traceback, so overrides a
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import pathlib
 import sys
@@ -15,8 +14,8 @@ from typing import Any
 
 import ml_collections
 
-from sadajem_jax.cli.flags import nearest
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.words import nearest
 from sadajem_jax.workdir import settings as run_settings
 from sadajem_jax.workdir.settings import Settings, flat
 
@@ -111,12 +110,17 @@ def override(config: ml_collections.ConfigDict, overrides: Mapping[str, str]) ->
 
 
 def nearest_field(field: str, known: Iterable[str]) -> str:
-    """A question, " (did you mean config.X?)", looking at whole names and at last words."""
+    """A question, " (did you mean config.X?)", and the fields there are beside it."""
     names = list(known)
-    close = difflib.get_close_matches(field, names, n=1)
-    last = [name for name in names if name.split(".")[-1] == field.split(".")[-1]]
-    best = (last or close)[:1]
-    return f" (did you mean config.{best[0]}?)" if best else "; see configs/cifar10.py"
+    section, _, last = field.rpartition(".")
+    inside = [name.rpartition(".")[2] for name in names if name.rpartition(".")[0] == section]
+    same = " or ".join(f"config.{name}" for name in names if name.split(".")[-1] == last)
+    hint = nearest(last, inside, f"config.{section}.") if section else ""
+    hint = hint or (f" (did you mean {same}?)" if same else nearest(field, names, "config."))
+    if section and inside:
+        return f"{hint}; config.{section} has {', '.join(inside)}"
+    sections = dict.fromkeys(name.split(".")[0] for name in names if "." in name)
+    return f"{hint}; its sections are {', '.join(sections)}: see configs/cifar10.py"
 
 
 def _parse(field: str, text: str, kind: type) -> Any:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import ast
 import pathlib
+from collections.abc import Mapping, Sequence
 
+from sadajem_jax import __version__
 from sadajem_jax.cli import config
 from sadajem_jax.evaluation import parts
 
+CHECKOUT = config.PACKAGE.parent / "main.py"
+EXAMPLES = {
+    "--config=configs/digits.py": "a first run, on a laptop",
+    "--config=configs/cifar10.py --workdir=runs/c": "train, or go on",
+    "--mode=eval --workdir=runs/c": "all evaluations, and a report",
+}
 PAGE = """\
 sadajem-jax: trains, evaluates and samples from sharpness-aware joint energy-based models
 
-  python main.py --config=configs/digits.py                     a first run, on a laptop
-  python main.py --config=configs/cifar10.py --workdir=runs/c   train, or go on from where it was
-  python main.py --mode=eval --workdir=runs/c                   all evaluations, and a report
+{examples}
 
 --mode     train (default), plan (what a run will take; --for=eval: its evaluation), eval, sample,
            systems (JEM, JEM++, softmax and others, which FILE:NAME trains)
@@ -34,14 +40,31 @@ configs, each explained in its file:
 {configs}
 
 Fields and their defaults: configs/cifar10.py. What warnings mean: docs/troubleshooting.md
+--version tells this program's.
 """
+
+
+def asked(argv: Sequence[str]) -> str | None:
+    """What is to be printed where a command line asks for no work, else None."""
+    if not argv or "--help" in argv or "-h" in argv:
+        return text()
+    return f"sadajem-jax {__version__}\n" if "--version" in argv else None
 
 
 def text() -> str:
     """The page."""
-    width = max(map(len, config.shipped()))
-    rows = (f"  {name:{width}}  {_first_line(name)}" for name in config.shipped())
-    return PAGE.format(configs="\n".join(rows), parts=", ".join(parts.NAMES))
+    program = "python main.py" if CHECKOUT.is_file() else "python -m sadajem_jax"
+    configs = {name: _first_line(name) for name in config.shipped()}
+    return PAGE.format(
+        examples=_table({f"{program} {flags}": said for flags, said in EXAMPLES.items()}),
+        configs=_table(configs),
+        parts=", ".join(parts.NAMES),
+    )
+
+
+def _table(lines: Mapping[str, str]) -> str:
+    width = max(map(len, lines))
+    return "\n".join(f"  {name:{width}}  {said}" for name, said in lines.items())
 
 
 def _first_line(name: str) -> str:

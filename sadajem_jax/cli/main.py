@@ -8,16 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import ml_collections
 
-from sadajem_jax.cli import compiled, rules
 from sadajem_jax.cli import config as config_files
 from sadajem_jax.cli import flags as command_line
-from sadajem_jax.cli import help as help_page
-from sadajem_jax.cli.flags import Flags, nearest
+from sadajem_jax.cli.flags import Flags
 from sadajem_jax.console import command, launch, processes, xla_flags
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.launch import Launch
 from sadajem_jax.console.listening import Farewell
-from sadajem_jax.training import determinism, recipes
+from sadajem_jax.console.words import nearest
 from sadajem_jax.workdir import settings as run_settings
 
 SAMPLE_FLAGS = dict.fromkeys(
@@ -48,10 +46,8 @@ def dispatch(argv: Sequence[str]) -> int:
     Raises:
       UserError: for any mistake in the flags or the config.
     """
-    if not argv or any(word in command_line.HELP for word in argv):
-        print(help_page.text(), end="", flush=True)
-        return 0
-    flags = command_line.read(argv, FLAGS)
+    fields = run_settings.defaults("cifar10").keys()
+    flags = command_line.read(argv, FLAGS, fields)
     mode = flags.plain["mode"]
     if mode not in MODES:
         hint = nearest(mode, MODES)
@@ -59,11 +55,15 @@ def dispatch(argv: Sequence[str]) -> int:
     for owners, names in OWNERS:
         stray = [name for name in names if flags.plain[name] and mode not in owners]
         if stray:
-            raise UserError(f"--{stray[0]} belongs to --mode={owners[0]}, found --mode={mode}")
+            hint = command_line.field_of(stray[0], fields)
+            raise UserError(
+                f"--{stray[0]} belongs to --mode={' and '.join(owners)}, found --mode={mode}{hint}"
+            )
     return MODES[mode](flags)
 
 
-# The heavy imports stand in the functions: only once the command line is found right.
+# The heavy imports stand in the functions: only once the command line is found right. Help
+# and mistakes in flags then take no JAX.
 
 
 def train_mode(flags: Flags) -> int:
@@ -72,10 +72,12 @@ def train_mode(flags: Flags) -> int:
     described = launch.described(flags.plain, os.environ)
     make_ready(config, described)
     if config.deterministic:
+        from sadajem_jax.training import determinism
+
         determinism.apply(workdir, described.number if described else 0)
     with processes.joined(described):
         print(f"workdir: {workdir}", flush=True)
-        from sadajem_jax.training import train
+        from sadajem_jax.training import recipes, train
 
         return train.train(recipes.of(config), workdir)
 
@@ -97,6 +99,7 @@ def plan_mode(flags: Flags) -> int:
     config = read_config(flags)
     make_ready(config)
     from sadajem_jax.cli import plan
+    from sadajem_jax.training import recipes
 
     plan.plan(recipes.of(config))
     return 0
@@ -106,8 +109,9 @@ def _plan_for_device(flags: Flags) -> int:
     """Of a training on a card that need not be there; this process then computes on the CPU."""
     from sadajem_jax.cli import plan_device
     from sadajem_jax.gpu_program import absent, targets
+    from sadajem_jax.training import recipes
 
-    target, devices = targets.load(flags.plain["device"]), flags.plain["devices"]
+    target, devices = targets.load(flags.plain["device"], "--device"), flags.plain["devices"]
     config = read_config(flags)
     if absent.is_installed():
         absent.prepare()
@@ -148,6 +152,7 @@ def sample_mode(flags: Flags) -> int:
             f"--config.{next(iter(given))} has no place in --mode=sample: the run's own config "
             f"holds, but for --config.eval.checkpoint and --config.data.data_dir"
         )
+    print(f"loading the model of {workdir}", flush=True)
     from sadajem_jax.inference import load, sample
 
     options = sample.read_options(flags.plain)
@@ -163,6 +168,7 @@ def eval_mode(flags: Flags) -> int:
     described = launch.described(flags.plain, os.environ)
     make_ready(config, described)
     with Farewell("stopped; the same command goes on"), processes.joined(described):
+        print(f"workdir: {workdir}", flush=True)
         from sadajem_jax.evaluation import evaluate
 
         return evaluate.evaluate(config, workdir)
@@ -176,6 +182,8 @@ def make_ready(config: ml_collections.ConfigDict, described: Launch | None = Non
     """
     xla_flags.round_as_written(config.model.dtype, config.eval.attack_dtype)
     if config.keep_compiled and described is None:
+        from sadajem_jax.cli import compiled
+
         compiled.keep()
 
 
@@ -185,6 +193,8 @@ def run_config(workdir: pathlib.Path, overrides: Mapping[str, str]) -> ml_collec
     Raises:
       UserError: if there is no run, or an override would make it another one.
     """
+    from sadajem_jax.cli import rules
+
     config = config_files.of_settings(run_settings.read(workdir))
     for field in overrides:
         if not run_settings.is_free(field):
@@ -225,6 +235,8 @@ def read_config(flags: Flags) -> ml_collections.ConfigDict:
     spec = flags.plain["config"]
     if not spec:
         raise UserError(f"expected --config=FILE; configs: {', '.join(config_files.shipped())}")
+    from sadajem_jax.cli import rules
+
     config = config_files.load(spec)
     config_files.override(config, flags.overrides)
     rules.check(config, flags.overrides)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -10,12 +11,12 @@ import ml_collections
 
 from sadajem_jax import objective
 from sadajem_jax.cli.config import nearest_field
-from sadajem_jax.cli.flags import nearest
 from sadajem_jax.console.errors import UserError
-from sadajem_jax.console.words import comma_list
+from sadajem_jax.console.words import comma_list, nearest
 from sadajem_jax.data import specs
 from sadajem_jax.data.specs import get_spec
 from sadajem_jax.evaluation import ood_sets, parts
+from sadajem_jax.evaluation.quality import labels
 from sadajem_jax.evaluation.robustness.purification.presets import PRESETS
 from sadajem_jax.further_terms import TERMS
 from sadajem_jax.training import recipes, schedule
@@ -181,6 +182,8 @@ def check(config: ml_collections.ConfigDict, given: Collection[str] = ()) -> Non
             raise UserError(f"unknown field config.{name}{nearest_field(name, RULES)}")
         _check_field(name, value, RULES[name])
     _check_lists(config)
+    for field in given:
+        _check_places(field, fields[field])
     _check_together(config)
     _check_preset(config, given)
 
@@ -205,13 +208,30 @@ def _check_lists(config: ml_collections.ConfigDict) -> None:
         if part not in parts.NAMES:
             known = f"of {', '.join(parts.NAMES)}, found {part!r}{nearest(part, parts.NAMES)}"
             raise UserError(f"config.eval.only must be a comma list {known}")
-    labels = []
+    found = []
     for name in comma_list(config.eval.ood):
         if problem := ood_sets.check_name(name):
             raise UserError(f"config.eval.ood lists the unknown set {problem}")
-        labels.append(ood_sets.label_of(name))
-    if twice := [label for label in labels if labels.count(label) > 1]:
+        found.append(ood_sets.label_of(name))
+    if twice := [label for label in found if found.count(label) > 1]:
         raise UserError(f"config.eval.ood lists {twice[0]} twice; numbers are stored by that name")
+
+
+PLACES = {
+    "eval.images": ((labels.BUFFER, labels.FRESH), "folders and .npz files"),
+    "eval.features": ((labels.EFFICIENTNET,), "folders of runs"),
+}
+
+
+def _check_places(field: str, value: Any) -> None:
+    """Of a comma list of words and places, given now: what is no word must be there."""
+    known, others = PLACES.get(field, ((), ""))
+    for name in comma_list(value) if known else ():
+        if name not in known and not pathlib.Path(name).expanduser().exists():
+            raise UserError(
+                f"config.{field} must be a comma list of {', '.join(known)}, {others}, found "
+                f"{name!r}, and nothing of that name is there{nearest(name, known)}"
+            )
 
 
 def _check_together(config: ml_collections.ConfigDict) -> None:

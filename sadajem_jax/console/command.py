@@ -21,6 +21,11 @@ def run(act: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         return fail(error)
 
 
+def typed() -> list[str]:
+    """The words that started this process, less its flags: to name a command as it was typed."""
+    return sys.orig_argv[: len(sys.orig_argv) - len(sys.argv) + 1]
+
+
 def fail(error: UserError | OSError) -> int:
     """Says a mistake in a line; returns the exit status."""
     line = str(error)

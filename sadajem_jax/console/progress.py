@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import collections
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from sadajem_jax.console.words import duration
 
-SECONDS_BETWEEN_LINES = 5.0
+SECONDS_TO_FIRST_LINE = 5.0
+SECONDS_BETWEEN_LINES = 30.0
 SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_DRAWINGS = 0.1
+SECONDS_BETWEEN_MARKS, MARKS = 0.2, 64  # of the rate that the time left is told from
 
 Advance = Callable[[int, int], None]
 """Takes (how much of a pass is done, how much there is); what works needs to know no more."""
@@ -22,8 +26,9 @@ Advance = Callable[[int, int], None]
 class Progress:
     """Shows how far work is, pass by pass, and counts what was done.
 
-    An `Advance`. A pass ends where all of it is done; the next call then begins another. As a
-    context it also speaks while nothing is heard, as long as something compiles.
+    An `Advance`. A pass ends where all of it is done; the next call then begins another, whose
+    counts go on from there: what is shown only rises. As a context it also speaks while nothing is
+    heard, as long as something compiles.
 
     Args:
       name: of the work.
@@ -38,45 +43,59 @@ class Progress:
     def __init__(
         self, name: str, *, unit: str = "images", done: int = 0, lines: bool = True
     ) -> None:
-        self.name, self.unit, self.count = name, unit, 0
-        self._bar = tqdm(
-            desc=name, initial=done, disable=not sys.stderr.isatty(), unit=unit, leave=False
-        )
-        self._lines = lines
-        self._done = done  # of this pass
-        self._said = self._now = time.monotonic()
+        self.name, self.unit, self.count, self._lines = name, unit, 0, lines
+        self._before, self._done, self._total = 0, done, 0  # earlier passes; this one
+        self._start = self._now = time.monotonic()
+        self._due = self._now + SECONDS_TO_FIRST_LINE
         self._first: tuple[float, int] | None = None  # after the first call all is compiled
-        self._begun: tuple[float, int] | None = None  # the same of this pass
-        self._start, self._stands, self._over = self._now, "begun", threading.Event()
+        self._pace, self._drawn = Pace(), self._now
+        self._over = threading.Event()
+        quiet = not sys.stderr.isatty()
+        form = {"bar_format": "{desc}", "leave": False, "dynamic_ncols": True}
+        self._bar = tqdm(desc=name, initial=done, disable=quiet, **form)
 
     def __call__(self, done: int, total: int) -> None:
         """Takes how much of a pass is done, and how much there is."""
         self._now = time.monotonic()
         self.count += done - self._done
         self._first = self._first or (self._now, self.count)
-        self._begun = self._begun or (self._now, done)
-        self._stands = f"{done:,} of {total:,}"
-        self._draw(done, total)
-        if self._lines and self._bar.disable and self._now - self._said >= SECONDS_BETWEEN_LINES:
-            self._said = self._now
-            print(f"{self.name}: {self._stands}{self._outlook(done, total)}", flush=True)
-        is_over = done >= total
-        self._done, self._begun = (0, None) if is_over else (done, self._begun)
+        self._done, self._total = done, total
+        self._pace.mark(self._now, done)
+        self._show(self._now)
+        if done >= total:
+            self._before, self._done, self._total = self._before + total, 0, 0
+            self._pace = Pace()
 
-    def _draw(self, done: int, total: int) -> None:
-        if self._bar.total != total or self._bar.n > done:
-            self._bar.reset(total)
-        self._bar.update(done - self._bar.n)
+    def _show(self, now: float) -> None:
+        """Moves the bar; where there is none, says a line if one is due."""
+        if not self._bar.disable:
+            is_over = self._done >= self._total > 0
+            if is_over or now - self._drawn >= SECONDS_BETWEEN_DRAWINGS:
+                self._drawn = now
+                self._draw(now)
+        elif self._lines and now >= self._due:
+            self._due = now + SECONDS_BETWEEN_LINES
+            print(f"{self.name}: {self._stands(now)}", flush=True)
 
-    def _outlook(self, done: int, total: int) -> str:
-        """The rate and the time left, of this pass alone: passes differ."""
-        assert self._begun is not None
-        at, before = self._begun
-        if done == before or self._now == at:
-            return ""
-        rate = (done - before) / (self._now - at)
-        speed = f", {rate:,.0f} {self.unit}/s" if self.unit else ""
-        return f"{speed}, {duration((total - done) / rate)} left"
+    def _draw(self, now: float) -> None:
+        there = bool(self._total)
+        form = "{desc}: {percentage:3.0f}%|{bar}| " if there else "{desc}: "
+        self._bar.bar_format = form + self._stands(now)
+        self._bar.total = self._before + self._total if there else None
+        self._bar.n = self._before + self._done
+        self._bar.refresh()
+
+    def _stands(self, now: float) -> str:
+        """Counts, rate and time left; how long it has been where there is no rate yet."""
+        so_far = f"{duration(now - self._start)} so far"
+        if not self._total:
+            return f"{self._before:,} done, {so_far}" if self._before else so_far
+        counts = f"{self._before + self._done:,} of {self._before + self._total:,}"
+        rate = self._pace.rate()
+        if rate is None:
+            return f"{counts}, {so_far}"
+        speed = f"{rate:,.{0 if rate >= 10 else 1}f} {self.unit}/s, " if self.unit else ""
+        return f"{counts}, {speed}{duration((self._total - self._done) / rate)} left"
 
     @property
     def rate(self) -> float | None:
@@ -96,19 +115,56 @@ class Progress:
         self._bar.close()
 
     def __enter__(self) -> Progress:
-        if self._lines:
-            threading.Thread(target=self._speak, daemon=True).start()
+        threading.Thread(target=self._speak, daemon=True).start()
         return self
 
     def _speak(self) -> None:
         """Says where work stands that has not been heard of; moves the clock of a bar."""
         while not self._over.wait(SECONDS_BETWEEN_LOOKS):
-            now = time.monotonic()
-            if not self._bar.disable:
-                self._bar.refresh()
-            elif now - self._said >= SECONDS_BETWEEN_LINES:
-                self._said = now
-                print(f"{self.name}: {self._stands}, {duration(now - self._start)}", flush=True)
+            self._show(time.monotonic())
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+class Pace:
+    """The rate of a pass, from what was done of late: compilations lie at its beginning."""
+
+    def __init__(self) -> None:
+        self._marks: collections.deque[tuple[float, int]] = collections.deque(maxlen=MARKS)
+
+    def mark(self, now: float, done: int) -> None:
+        """At `now` so much is done."""
+        if not self._marks or now - self._marks[-1][0] >= SECONDS_BETWEEN_MARKS:
+            self._marks.append((now, done))
+
+    def rate(self) -> float | None:
+        """Units a second over the later half of the marks; None before there are three."""
+        if len(self._marks) < 3:
+            return None
+        (start, before), (end, after) = self._marks[(len(self._marks) - 1) // 2], self._marks[-1]
+        return (after - before) / (end - start) if after > before else None
+
+
+class Joint:
+    """The progress of several pieces of work, one after another, as that of one.
+
+    Args:
+      progress: is told; None: nobody is.
+      sizes: what each takes, or takes at most, in the order in which they are done.
+    """
+
+    def __init__(self, progress: Advance | None, sizes: Mapping[str, float]) -> None:
+        self._progress, self._sizes = progress, {k: max(1, round(n)) for k, n in sizes.items()}
+
+    def of(self, name: str) -> Advance:
+        """For one of them."""
+        names, tell = list(self._sizes), self._progress
+        before = sum(self._sizes[other] for other in names[: names.index(name)])
+        size, everything = self._sizes[name], sum(self._sizes.values())
+
+        def hear(done: int, total: int) -> None:
+            if tell is not None:
+                tell(before + size * done // total, everything)
+
+        return hear

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Iterable
+
 
 def duration(seconds: float) -> str:
     """Seconds as a person says them.
@@ -28,3 +32,29 @@ def comma_list(text: str) -> list[str]:
       (['calibration', 'ood'], [])
     """
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def nearest(word: str, known: Iterable[str], before: str = "") -> str:
+    """A question, " (did you mean X?)", where one of `known` is near to `word`, else nothing.
+
+    Near as a whole or to a word in it, capitals aside; `before` is put before the name.
+
+    Examples:
+      >>> nearest("svnh", ["cifar10", "svhn_cropped"]), nearest("mode", ["model"], "config.")
+      (' (did you mean svhn_cropped?)', ' (did you mean config.model?)')
+      >>> nearest("xyz", ["cifar10"])
+      ''
+    """
+    likeness = {name: _likeness(word.lower(), name.lower()) for name in known}
+    best = max(likeness, key=likeness.__getitem__, default="")
+    return f" (did you mean {before}{best}?)" if best and likeness[best] >= 0.6 else ""
+
+
+def _likeness(word: str, name: str) -> float:
+    """From 0 to 1; what is like a single word of the name, and only very much so, counts less."""
+
+    def ratio(other: str) -> float:
+        return difflib.SequenceMatcher(None, word, other).ratio()
+
+    within = max(map(ratio, re.split(r"[^a-z0-9]+", name)))
+    return max(ratio(name), 0.95 * within if within >= 0.75 else 0)

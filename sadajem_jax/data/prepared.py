@@ -21,6 +21,7 @@ import numpy as np
 
 from sadajem_jax.console.errors import first_line
 from sadajem_jax.console.progress import Progress
+from sadajem_jax.data import decoded
 from sadajem_jax.data.specs import DataError, DatasetSpec
 
 # How long a source may take to answer before it counts as out of reach.
@@ -154,17 +155,30 @@ def prepare(spec: DatasetSpec, data_dir: str | None) -> pathlib.Path:
 def read(spec: DatasetSpec, folder: pathlib.Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """(images uint8 [N, H, W, channels], labels int32 [N]) of a prepared folder's split.
 
+    Decoded once and kept, see `decoded`.
+
     Raises:
       DataError: if it lacks the split, or is damaged.
     """
     _require_split(spec.name, folder, split)
+    kept = decoded.read(spec, folder, split)
+    if kept is not None:
+        _say(_summary(spec, split, len(kept.labels), kept.path))
+        return kept.images, kept.labels
+    images, labels = _decode(spec, folder, split)
+    decoded.keep(spec, folder, split, images, labels)
+    return images, labels
+
+
+def _decode(spec: DatasetSpec, folder: pathlib.Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """The split out of its records; raises DataError where they are damaged."""
     shape = spec.image_shape
     try:
         source = _raw_records(folder, split)
         _say(_summary(spec, split, len(source), folder))
         images = np.empty((len(source), *shape), np.uint8)
         labels = np.empty(len(source), np.int32)
-        for i, (image, label) in enumerate(_decoded(source, f"{spec.name} {split}")):
+        for i, (image, label) in enumerate(_records(source, f"{spec.name} {split}")):
             if image.shape != shape or not 0 <= label < spec.num_classes:
                 raise ValueError(f"record {i} is an image {image.shape} of class {label}")
             images[i], labels[i] = image, label
@@ -182,7 +196,7 @@ def _raw_records(folder: pathlib.Path, split: str) -> Any:
     return builder.as_data_source(split=split, deserialize_method=raw)
 
 
-def _decoded(source: Any, title: str) -> Iterator[tuple[np.ndarray, int]]:
+def _records(source: Any, title: str) -> Iterator[tuple[np.ndarray, int]]:
     """Yields (image uint8 [H, W, C], label), and shows how far it is.
 
     Three times as fast as tensorflow-datasets' own decoding. Threads make it no faster: images
@@ -201,11 +215,11 @@ def _decoded(source: Any, title: str) -> Iterator[tuple[np.ndarray, int]]:
             progress(stop, len(source))
 
 
-def _summary(spec: DatasetSpec, split: str, found: int, folder: pathlib.Path) -> str:
+def _summary(spec: DatasetSpec, split: str, found: int, where: pathlib.Path) -> str:
     """One line on what is about to be read; it says where the official split is larger."""
     official = spec.num_images(split)
     note = "" if found == official else f" (the official split has {official:,})"
-    return f"{spec.name} {split}: {found:,} images{note} from {folder}"
+    return f"{spec.name} {split}: {found:,} images{note} from {where}"
 
 
 def _damaged(folder: pathlib.Path, error: Exception) -> DataError:

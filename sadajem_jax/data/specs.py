@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import NamedTuple
 
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.words import nearest
 
 
 class DataError(UserError):
@@ -79,6 +79,5 @@ def get_spec(name: str) -> DatasetSpec:
     """
     if name in _SPECS:
         return _SPECS[name]
-    near = difflib.get_close_matches(str(name), _SPECS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "set --config.data.name to one of these"
-    raise DataError(f"unknown data set {name!r}: expected one of {', '.join(NAMES)}; {hint}")
+    known = ", ".join(NAMES)
+    raise DataError(f"unknown data set {name!r}{nearest(str(name), NAMES)}: expected {known}")

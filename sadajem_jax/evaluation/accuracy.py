@@ -31,6 +31,7 @@ def evaluate(
     *,
     batch_size: int,
     split: str = "test",
+    progress: Advance | None = None,
 ) -> dict[str, float]:
     """Accuracy (0 to 1) and nll (nats an image); compiled once a network and batch size.
 
@@ -41,12 +42,13 @@ def evaluate(
       labels: [N] int.
       batch_size: images a device takes at a time, at most.
       split: the prefix of the names.
+      progress: is told how many images are done.
 
     Returns:
       {f"{split}/accuracy": ..., f"{split}/nll": ...}.
     """
     size = min(batch_size, -(-len(labels) // jax.device_count()))
-    found = passes.outputs(network, variables, images, batch_size=size)
+    found = passes.outputs(network, variables, images, batch_size=size, progress=progress)
     return dict(from_logits(found.logits, labels, split))
 
 

@@ -76,6 +76,11 @@ def bin_by_confidence(probs: np.ndarray, labels: np.ndarray, num_bins: int) -> B
     return Bins(sums(ones), sums(confidence), sums(correct), sums(confidence * (1 - confidence)))
 
 
+def nll(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The mean of -log softmax(logits)[label], nats: [N, C], [N]."""
+    return float(-scipy.special.log_softmax(logits, axis=-1)[np.arange(len(labels)), labels].mean())
+
+
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float | None:
     """The T that minimises the mean of -log softmax(logits / T)[label]: [N, C], [N] -> T > 0.
 
@@ -89,12 +94,11 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float | None:
     if (own == logits.max(axis=-1)).all():
         return None
 
-    def nll(log_temperature: float) -> float:
-        scaled = scipy.special.log_softmax(logits / np.exp(log_temperature), axis=-1)
-        return float(-scaled[np.arange(len(labels)), labels].mean())
+    def at(log_temperature: float) -> float:
+        return nll(logits / np.exp(log_temperature), labels)
 
     low, high = _LOG_TEMPERATURES
-    found = scipy.optimize.minimize_scalar(nll, bounds=_LOG_TEMPERATURES, method="bounded").x
+    found = scipy.optimize.minimize_scalar(at, bounds=_LOG_TEMPERATURES, method="bounded").x
     is_inside = low + _NEAR_THE_END < found < high - _NEAR_THE_END
     return float(np.exp(found)) if is_inside else None
 
@@ -124,6 +128,7 @@ def from_logits(
       ece: of all images; ece_by_chance: what a calibrated model would get (see `Bins`).
       temperature: fitted, where there is a best one; a note on which images.
       ece_unscaled, ece_scaled: before and after it, on the images that it is judged on.
+      nll_unscaled, nll_scaled: likewise, in nats; the temperature is what makes it least.
     And the reliability diagram.
 
     Raises:
@@ -148,23 +153,24 @@ def from_logits(
 def _scaled(
     fitted_on: tuple[np.ndarray, np.ndarray], judged_on: tuple[np.ndarray, np.ndarray], bins: int
 ) -> Iterator[tuple[str, float] | str]:
-    """The temperature of some images, and the ECE of others before and after it."""
+    """The temperature of some images, and ECE and nll of others before and after it."""
 
-    def error(temperature: float) -> float:
-        probs = scipy.special.softmax(judged_on[0] / temperature, axis=-1)
-        return bin_by_confidence(probs, judged_on[1], bins).error
+    def errors(when: str, temperature: float) -> Iterator[tuple[str, float]]:
+        scaled, labels = judged_on[0] / temperature, judged_on[1]
+        probs = scipy.special.softmax(scaled, axis=-1)
+        yield f"calibration/ece_{when}", bin_by_confidence(probs, labels, bins).error
+        yield f"calibration/nll_{when}", nll(scaled, labels)
 
     temperature = fit_temperature(*fitted_on)
+    yield from errors("unscaled", 1)
     if temperature is None:
-        yield "calibration/ece_unscaled", error(1)
         yield (
             "No temperature is best: the likelihood is highest at the end of the range searched, "
             "e^-5 to e^5, as where all images are classified rightly."
         )
         return
     yield "calibration/temperature", temperature
-    yield "calibration/ece_unscaled", error(1)
-    yield "calibration/ece_scaled", error(temperature)
+    yield from errors("scaled", temperature)
 
 
 def pieces(asked: Asked) -> Iterator[Piece]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import pathlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ import numpy as np
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.evaluation.asked import Asked
 from sadajem_jax.evaluation.parts import Piece
+from sadajem_jax.workdir import files
 from sadajem_jax.workdir.figure import COLUMNS, Figure
 
 if TYPE_CHECKING:
@@ -53,24 +52,6 @@ _PANELS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
 )
 
 
-def read_log(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Rows of a log of one JSON object a line; [] where there is none.
-
-    A last line torn by a kill, or by a training that is writing it now, is left out.
-    """
-    lines = path.read_text().splitlines() if path.exists() else []
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            if number < len(lines):
-                raise UserError(
-                    f"{path}, line {number}: expected JSON, found {line[:60]!r}"
-                ) from None
-    return rows
-
-
 def learning_curves(
     train: list[dict[str, Any]], validation: list[dict[str, Any]]
 ) -> Iterator[Figure]:
@@ -107,7 +88,7 @@ def pieces(asked: Asked) -> Iterator[Piece]:
     logs = [asked.workdir / name for name in ("train_metrics.jsonl", "eval_metrics.jsonl")]
     lines = [len(log.read_bytes().splitlines()) if log.exists() else 0 for log in logs]
     settings = dict(zip(("lines", "validation lines"), lines, strict=True))
-    yield Piece("curves", settings, lambda _: learning_curves(*map(read_log, logs)))
+    yield Piece("curves", settings, lambda _: learning_curves(*map(files.read_json_lines, logs)))
 
 
 def _draw(arrays: dict[str, np.ndarray]) -> bytes:

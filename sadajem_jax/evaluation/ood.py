@@ -116,7 +116,7 @@ def _piece(asked: Asked, name: str, order: int) -> Piece:
         found = outside()
         kept.clear()
         yield Size(len(found.images), found.official)
-        yield f"{found.label}: {found.note}."
+        yield f"{data_set(found.label)}: {found.note}."
         yield from asked.test_size.note(spec.name)
         inside = passes.on_test(gradient=True, progress=progress)
         others = passes.on(found.images, gradient=True, progress=progress)

@@ -6,7 +6,6 @@ image files, or an .npz file. Images of another size are cut to a centred square
 
 from __future__ import annotations
 
-import difflib
 import pathlib
 import zlib
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sadajem_jax.console.words import nearest
 from sadajem_jax.data import loading, specs
 from sadajem_jax.data.specs import DataError, DatasetSpec, get_spec
 from sadajem_jax.inference import image_files, pictures
@@ -27,7 +27,6 @@ NAMES = (
     "inverted_digits",
     "uniform_noise",
     "gaussian_noise",
-    "celeb_a",
 )
 CROP = 32  # pixels of a photograph in each crop
 GAUSSIAN_STD = 0.5  # on the [-1, 1] scale, as in Outlier Exposure
@@ -67,15 +66,16 @@ def label_of(name: str) -> str:
 
 def check_name(name: str) -> str | None:
     """None if `name` can be a set, else what is wrong; looks at no image."""
-    if not label_of(name):
-        return f"{name!r}"
-    if name in NAMES or "/" in name or name.endswith(".npz"):
+    is_path = "/" in name or name.endswith(".npz")
+    if label_of(name) and (name in NAMES or is_path):
         return None
     builders = _builders()
     if name in builders:
         return None
-    near = difflib.get_close_matches(name, [*NAMES, *builders], n=1)
-    return f"{name!r}" + (f" (did you mean {near[0]}?)" if near else "")
+    return (
+        f"{name!r}{nearest(name, [*NAMES, *builders])}: ours are {', '.join(NAMES)}; others are "
+        f"sets of tensorflow-datasets, folders (with a /) and .npz files"
+    )
 
 
 def _builders() -> list[str]:
@@ -103,7 +103,7 @@ def load(name: str, spec: DatasetSpec, count: int, data_dir: str | None = None) 
     fitted, how = fit(images, spec.image_size, spec.channels)
     base = name.removesuffix(INTERPOLATED)
     official = get_spec(base).num_test if base in specs.NAMES else None
-    return OODSet(label_of(name), fitted, note + how, official)
+    return OODSet(label_of(name), fitted, note + image_files.left_out(images) + how, official)
 
 
 def _find(

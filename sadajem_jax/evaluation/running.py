@@ -14,6 +14,7 @@ import numpy as np
 from sadajem_jax import __version__
 from sadajem_jax.console import lost, processes
 from sadajem_jax.console.errors import UserError, first_line
+from sadajem_jax.console.lines import wrapped
 from sadajem_jax.console.processes import Elsewhere, of_first
 from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
@@ -26,6 +27,7 @@ from sadajem_jax.workdir.records import Records
 from sadajem_jax.workdir.state_format import checksum
 
 logger = logging.getLogger(__name__)
+TIED = "\N{NO-BREAK SPACE}"  # where a line must not be cut
 
 
 class Outcome(enum.IntEnum):
@@ -94,6 +96,9 @@ class Runner:
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         """Runs the pieces in order, but for those done before; prints what became of each."""
         self._pieces = pieces
+        asked = [self._prefix + piece.name for piece in pieces]
+        done = list({piece.part for piece in pieces})
+        of_first(lambda: self._records.forget_failures(self._prefix, done, asked))
         return [self._do(piece) if self.is_due(piece) else self._leave(piece) for piece in pieces]
 
     def wants_gradient(self) -> bool:
@@ -229,9 +234,11 @@ def _effort(piece: Piece, progress: Progress, start: float) -> dict[str, Any]:
 
 def _summary(name: str, record: dict[str, Any], numbers: dict[str, float]) -> str:
     if "not_computed" in record:
-        return f"{name}: not computed, because {record['not_computed']}"
-    values = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items())
+        return wrapped(f"{name}: not computed, because {record['not_computed']}")
+    values = ", ".join(f"{key}{TIED}{value:.4g}" for key, value in numbers.items())
     rate = record["images_per_second"]
     speed = f", {rate:,.0f} images/s" if rate else ""
-    notes = "".join(f"\n  {note}" for note in record["notes"])
-    return f"{name}: {values or 'drawn'} ({duration(record['seconds'])}{speed}){notes}"
+    said = f"{name}: {values or 'drawn'} ({duration(record['seconds'])}{speed})"
+    return "\n".join(
+        [wrapped(said).replace(TIED, " "), *(wrapped(f"  {note}") for note in record["notes"])]
+    )

@@ -16,9 +16,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from scipy.special import logsumexp
 
-from sadajem_jax.console.progress import Advance
+from sadajem_jax.console.progress import Advance, Joint
 from sadajem_jax.evaluation.asked import Asked
-from sadajem_jax.evaluation.costs import Cost
+from sadajem_jax.evaluation.costs import GRADIENT_FORWARDS, Cost
 from sadajem_jax.evaluation.nearest import nearest
 from sadajem_jax.evaluation.parts import Item, Piece
 from sadajem_jax.inference import pictures, scoring
@@ -79,7 +79,7 @@ def evaluate(
       model: the model.
       key: of the new chains.
       num_steps: their length; by default the life of a buffer row, K / reinit_prob.
-      progress: is told how far each of the long passes is: steps of chains, images compared.
+      progress: is told how far all of it is, in steps of one chain.
 
     Yields:
       (name, number) pairs and figures.
@@ -88,14 +88,28 @@ def evaluate(
       UserError: if the training images are not to be had.
     """
     fresh_key, class_key, film_key = jax.random.split(key, 3)
-    drawn = Outputs(model.logits(model.buffer, progress))
+    heard = Joint(progress, sizes(model, model.length(num_steps)))
+    drawn = Outputs(model.logits(model.buffer, heard.of("buffer")))
     yield from buffer(model, drawn)
     yield from extremes(model, drawn)
-    fresh = model.sample(fresh_key, SHOWN, num_steps=num_steps, progress=progress)
+    fresh = model.sample(fresh_key, SHOWN, num_steps=num_steps, progress=heard.of("new"))
     yield from new_images(model, fresh, model.length(num_steps))
-    yield from class_conditional(model, class_key, num_steps, progress)
-    yield film(model, film_key, num_steps, progress)
-    yield from originals(model, pictures.to_uint8(fresh), progress)
+    yield from class_conditional(model, class_key, num_steps, heard.of("of classes"))
+    yield film(model, film_key, num_steps, heard.of("film"))
+    yield from originals(model, pictures.to_uint8(fresh), heard.of("nearest"))
+
+
+def sizes(model: Model, num_steps: int) -> dict[str, float]:
+    """{pass: what it takes, in steps of one chain}, in order; of the comparisons a guess."""
+    size = model.group_size
+    of_classes = PER_CLASS * model.num_classes
+    return {
+        "buffer": len(model.buffer) / GRADIENT_FORWARDS,
+        "new": -(-SHOWN // size) * size * num_steps,
+        "of classes": -(-of_classes // size) * size * num_steps,
+        "film": size * num_steps,
+        "nearest": len(model.buffer) / GRADIENT_FORWARDS,
+    }
 
 
 def buffer(model: Model, outputs: Outputs) -> Found:
@@ -246,7 +260,8 @@ def film(model: Model, key: jax.Array, num_steps: int | None, progress: Advance 
     density = np.stack([model.log_density(frame, classes) for frame in images])
     arrays: dict[str, np.ndarray] = {"images": images, "steps": np.asarray(steps)}
     arrays["log_density"] = density
-    caption = f"{images.shape[1]} chains from their start to step {last:,}, a frame every K steps."
+    every = f"a frame every {max(1, model.num_sgld_steps):,} steps"
+    caption = f"{images.shape[1]} chains from their start to step {last:,}, {every}."
     return Figure(
         "samples_film", gif([grid(frame, 5) for frame in images]), ".gif", arrays, caption
     )
@@ -264,7 +279,7 @@ def originals(model: Model, fresh: np.ndarray, progress: Advance | None = None) 
       progress: is told how far the comparisons are.
     """
     real, drawn = model.training_images.images, pictures.to_uint8(model.buffer)
-    _, scale = nearest(some(real, COMPARED), real, 2, progress)
+    _, scale = nearest(some(real, COMPARED), real, 2)
     _, distance = nearest(drawn, real, 1, progress)
     yield "samples/training_nearest_distance", float(np.median(scale[:, 1]))
     yield "samples/buffer_nearest_distance", float(np.median(distance))
@@ -272,7 +287,7 @@ def originals(model: Model, fresh: np.ndarray, progress: Advance | None = None) 
     closest = drawn[np.argsort(distance[:, 0], kind="stable")[:PAIRS]]
     kinds = [closest, some(drawn, PAIRS), fresh[:PAIRS]]
     queries = np.concatenate(kinds)
-    rows, distances = nearest(queries, real, min(NEIGHBOURS, len(real)), progress)
+    rows, distances = nearest(queries, real, min(NEIGHBOURS, len(real)))
     shown = np.concatenate([queries[:, None], real[rows]], axis=1)
     blocks = np.split(shown, np.cumsum([len(kind) for kind in kinds])[:-1])
     caption = (

@@ -7,6 +7,7 @@ import tomllib
 from typing import NamedTuple
 
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.words import nearest
 
 FOLDER = pathlib.Path(__file__).parent / "targets"
 
@@ -43,12 +44,17 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def load(name: str) -> Target:
-    """The target of that name.
+def load(name: str, flag: str = "--target") -> Target:
+    """The target of that name, small letters or capitals.
+
+    Args:
+      name: of a card.
+      flag: what it was given with.
 
     Raises:
       UserError: names those there are.
     """
-    if name not in names():
-        raise UserError(f"the device must be one of {', '.join(names())}, found {name!r}")
-    return Target(**tomllib.loads((FOLDER / f"{name}.toml").read_text()))
+    if name.lower() not in names():
+        known = ", ".join(names())
+        raise UserError(f"{flag} must be one of {known}, found {name!r}{nearest(name, names())}")
+    return Target(**tomllib.loads((FOLDER / f"{name.lower()}.toml").read_text()))

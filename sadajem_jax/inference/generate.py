@@ -19,6 +19,13 @@ from sadajem_jax.randomness import row_keys
 from sadajem_jax.wide_resnet import WideResNet
 
 
+def two_keys(key: Any) -> jax.Array:
+    """[2] keys of a key; TypeError for a number, which is a seed."""
+    if not hasattr(key, "dtype"):
+        raise TypeError(f"key must be one of jax.random, as jax.random.key(0), found {key!r}")
+    return jax.random.split(key)
+
+
 def row_labels(label: Any, n: int, num_classes: int) -> np.ndarray:
     """The classes asked for, row by row.
 
@@ -158,7 +165,7 @@ class Generator:
         """
         if n < 0:
             raise ValueError(f"n must be at least 0, found {n}")
-        start_key, noise_key = jax.random.split(key)
+        start_key, noise_key = two_keys(key)
         labels = self._filled_up(row_labels(label, n, self.num_classes))
         keys, size = row_keys(start_key, len(labels)), self.group_size
         rows = [slice(i, i + size) for i in range(0, len(labels), size)]
@@ -191,7 +198,7 @@ class Generator:
           TypeError, ValueError: if an argument is not of these.
         """
         x = users_images(x, self.image_shape, self.kernel.bounds)
-        fill_key, noise_key = jax.random.split(key)
+        fill_key, noise_key = two_keys(key)
         labels = self._filled_up(row_labels(label, len(x), self.num_classes))
         order = np.asarray(jax.random.permutation(fill_key, len(self.buffer)))
         rows = np.concatenate([as_float(x), self.buffer[order[: len(labels) - len(x)]]])

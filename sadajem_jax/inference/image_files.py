@@ -20,6 +20,8 @@ from sadajem_jax.inference import pictures
 from sadajem_jax.inference.fitting import fit
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+SPARED = 0.01  # of a folder's files may be broken, or one
+NAMED = 3  # broken files whose names are said
 
 
 def npz(path: pathlib.Path) -> tuple[np.ndarray, str]:
@@ -98,7 +100,7 @@ def load(
     images, note = read(name, progress)
     if image_shape is not None:
         fitted, how = fit(images, image_shape[0], image_shape[2])
-        return fitted, note + how
+        return fitted, note + left_out(images) + how
     found = images if isinstance(images, np.ndarray) else list(images)
     sizes = sorted({image.shape[:2] for image in found})
     if len(sizes) > 1:
@@ -106,27 +108,85 @@ def load(
             f"{name}: expected images of one size, found {len(sizes)}, among them "
             f"{sizes[0][0]}x{sizes[0][1]} and {sizes[-1][0]}x{sizes[-1][1]}; resize them first"
         )
-    return np.asarray(found), note
+    return np.asarray(found), note + left_out(images)
 
 
-def folder(path: pathlib.Path, progress: Advance | None = None) -> tuple[Iterator[np.ndarray], str]:
-    """All image files under a folder, by name."""
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not found:
-        raise DataError(f"{path}: expected image files ({', '.join(SUFFIXES)}), found none")
-    return _opened(found, progress), f"{len(found):,} images of the folder {path.name}"
+class Folder:
+    """All image files under a folder, by name, [H, W, 3] uint8 each, read one by one.
+
+    A few that cannot be read are left out: at most one, or `SPARED` of all if that is more.
+
+    Args:
+      path: of the folder.
+      progress: is told how many are read.
+
+    Attributes:
+      files: the paths.
+      broken: {name: why} of those left out, known once all are read.
+
+    Raises:
+      DataError: if there are no files; when all are read, if more than that are broken, or all.
+    """
+
+    def __init__(self, path: pathlib.Path, progress: Advance | None = None) -> None:
+        self.path, self._progress = path, progress
+        self.files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+        self.broken: dict[str, str] = {}
+        if not self.files:
+            raise DataError(f"{path}: expected image files ({', '.join(SUFFIXES)}), found none")
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Reads them, as often as is asked for."""
+        self.broken = {}
+        for done, file in enumerate(self.files, start=1):
+            try:
+                image = _pixels(file)
+            except DataError as error:
+                self.broken[str(file.relative_to(self.path))] = str(error)
+            else:
+                yield image
+            if self._progress:
+                self._progress(done, len(self.files))
+        self._refuse_many()
+
+    def _refuse_many(self) -> None:
+        number, total = len(self.broken), len(self.files)
+        if number < total and number <= max(1, SPARED * total):
+            return
+        why = next(iter(self.broken.values()))
+        raise DataError(
+            f"{self.path}: {number:,} of {total:,} image files cannot be read ({self.some()}; the "
+            f"first: {why}), and at most {SPARED:.0%}, or one, are left out: mend or delete them"
+        )
+
+    def some(self) -> str:
+        """The first few names of those that are broken."""
+        names = list(self.broken)
+        return ", ".join(names[:NAMED]) + ", ..." * (len(names) > NAMED)
 
 
-def _opened(paths: list[pathlib.Path], progress: Advance | None) -> Iterator[np.ndarray]:
+def folder(path: pathlib.Path, progress: Advance | None = None) -> tuple[Folder, str]:
+    """All image files under a folder, by name, and what they are in words."""
+    found = Folder(path, progress)
+    return found, f"{len(found.files):,} images of the folder {path.name}"
+
+
+def left_out(images: object) -> str:
+    """What is to be added to the words once the images were read: "" where all could be."""
+    if not isinstance(images, Folder) or not images.broken:
+        return ""
+    return f", less {len(images.broken):,} that cannot be read ({images.some()})"
+
+
+def _pixels(file: pathlib.Path) -> np.ndarray:
     from PIL import Image
 
-    for done, path in enumerate(paths, start=1):
-        try:
-            yield np.asarray(Image.open(path).convert("RGB"))
-        except OSError as error:
-            raise DataError(f"{path}: this image cannot be read ({first_line(error)})") from error
-        if progress:
-            progress(done, len(paths))
+    unreadable = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+    try:
+        with Image.open(file) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except unreadable as error:
+        raise DataError(first_line(error)) from error
 
 
 def test_split(name: str, data_dir: str | None) -> tuple[Iterator[np.ndarray], str]:

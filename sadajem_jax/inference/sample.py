@@ -11,6 +11,7 @@ import numpy as np
 
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.progress import Progress
+from sadajem_jax.console.words import nearest
 from sadajem_jax.inference import export, image_files, pictures
 from sadajem_jax.inference.generate import row_labels
 from sadajem_jax.inference.model import Model
@@ -72,7 +73,9 @@ def _source(flags: Mapping[str, str]) -> str:
             raise UserError(f"--refine_from says where chains start: leave out --source={source}")
         return REFINED
     if source not in ("", *SOURCES):
-        raise UserError(f"--source must be {' or '.join(SOURCES)}, found {source!r}")
+        raise UserError(
+            f"--source must be {' or '.join(SOURCES)}, found {source!r}{nearest(source, SOURCES)}"
+        )
     return source or "buffer"
 
 
@@ -119,7 +122,8 @@ def fresh(model: Model, options: Options) -> tuple[np.ndarray, np.ndarray]:
 def refined(model: Model, options: Options) -> tuple[np.ndarray, np.ndarray]:
     """The user's images, moved towards higher density; classes as of `fresh`."""
     with Progress(f"reading {options.refine_from}", unit="images") as reading:
-        images, _ = image_files.load(options.refine_from, model.image_shape, reading)
+        images, note = image_files.load(options.refine_from, model.image_shape, reading)
+    print(f"refining {note}", flush=True)
     n = len(images) if options.n is None else options.n
     if n > len(images):
         raise UserError(

@@ -94,7 +94,7 @@ def scrolling(table: str, name: str, columns: int) -> str:
 
 
 def figure(path: pathlib.Path, title: str, caption: str) -> str:
-    """A picture and its caption, and where the arrays that it shows lie.
+    """A picture and its caption, and where the arrays that it shows lie, if they were kept.
 
     A picture that says where it may be cut comes in its columns, which a narrow page sets one under
     the other.
@@ -108,10 +108,11 @@ def figure(path: pathlib.Path, title: str, caption: str) -> str:
         f'src="{source}{base64.b64encode(data).decode()}">'
         for place, (share, data) in enumerate(columns)
     )
+    arrays = path.with_suffix(".npz")
+    where = f" Arrays: <code>{text(arrays.name)}</code>" if arrays.exists() else ""
     return (
         f'<figure{_class(kind)} style="max-width: {width}px"><div class="columns-of">{images}</div>'
-        f"<figcaption>{text(caption)} Arrays: <code>{text(path.with_suffix('.npz').name)}</code>"
-        "</figcaption></figure>"
+        f"<figcaption>{text(caption)}{where}</figcaption></figure>"
     )
 
 

@@ -1,7 +1,8 @@
 """W/report/index.html: all that was evaluated, on one page that needs nothing else.
 
 Plain HTML with its style and pictures inside, no script and no outside link; made anew from W's
-files at every evaluation, so that it can be moved, mailed and printed.
+files at every evaluation and while a training goes on, so that it can be moved, mailed and
+printed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import importlib.resources
 import pathlib
 
-from sadajem_jax.report import html
+from sadajem_jax.report import html, training
 from sadajem_jax.report.run import Run
 from sadajem_jax.report.sections import (
     beside_paper,
@@ -25,11 +26,13 @@ from sadajem_jax.report.sections import (
     samples,
     setting,
 )
+from sadajem_jax.report.sections import training as so_far
 from sadajem_jax.workdir import files
 from sadajem_jax.workdir.records import read_json
 
 SECTIONS = (
     headline.section,
+    so_far.section,
     samples.section,
     beside_paper.section,
     quality.section,
@@ -62,11 +65,13 @@ def read(workdir: pathlib.Path) -> Run:
     """What W's files hold; nothing for a file that is not there."""
     pieces = read_json(workdir / "evaluation.json")
     parts = pieces.pop("parts", ())
+    config = read_json(workdir / "config.json")
     return Run(
         workdir=workdir,
-        config=read_json(workdir / "config.json"),
+        config=config,
         metrics=read_json(workdir / "metrics.json"),
         provenance=read_json(workdir / "metrics_provenance.json"),
         pieces=pieces,
         parts=tuple(parts),
+        training=training.read(workdir, config),
     )

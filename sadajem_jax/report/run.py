@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sadajem_jax.report.names import DEFAULT_SYSTEM
+from sadajem_jax.report.training import Training
 
 MODELS = {"": "", "best/": "best on validation", "ema/": "averaged weights"}
 _PREFIX = re.compile(r"(best|ema|step_\d+)/")
@@ -57,6 +58,7 @@ class Run:
       provenance: {name: what is behind it}.
       pieces: {piece: its record}.
       parts: the names of all parts there are, in order.
+      training: how far it is.
       told: metrics that the page has shown so far, so that it can end with those it has not.
     """
 
@@ -66,6 +68,7 @@ class Run:
     provenance: Mapping[str, Mapping[str, Any]]
     pieces: Mapping[str, Mapping[str, Any]]
     parts: tuple[str, ...]
+    training: Training = dataclasses.field(default_factory=Training)
     told: set[str] = dataclasses.field(default_factory=set, compare=False)
 
     @property

@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from sadajem_jax.sweep.grid import Run
 
 MAIN = pathlib.Path(__file__).resolve().parents[2] / "main.py"
-# An installed program has no main.py beside it.
-WITHOUT_MAIN = "import sys; from sadajem_jax.cli.main import run; sys.exit(run(sys.argv[1:]))"
 
 
 def program() -> list[str]:
-    """What runs main with this very Python."""
-    return [sys.executable, *([str(MAIN)] if MAIN.is_file() else ["-c", WITHOUT_MAIN])]
+    """What runs main with this very Python: an installed program has no main.py beside it."""
+    return [sys.executable, *([str(MAIN)] if MAIN.is_file() else ["-m", "sadajem_jax"])]
 
 
 def training(run: Run) -> list[str]:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sadajem_jax.data.specs import get_spec
-from sadajem_jax.evaluation.curves import read_log
 from sadajem_jax.sweep import commands
 from sadajem_jax.sweep.grid import Run
 from sadajem_jax.sweep.record import Record
 from sadajem_jax.training import schedule
+from sadajem_jax.workdir import files
 from sadajem_jax.workdir import settings as run_settings
 from sadajem_jax.workdir.records import read_json
 
@@ -58,7 +58,7 @@ def is_finished(run: Run, record: Record, evaluates: bool) -> bool:
 
 def share_done(run: Run) -> float:
     """How much of the training its log says is done, 0 to 1."""
-    rows = read_log(run.workdir / LOG)
+    rows = files.read_json_lines(run.workdir / LOG)
     return min(1.0, rows[-1]["step"] / total_steps(run)) if rows else 0.0
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sadajem_jax.evaluation.curves import read_log
 from sadajem_jax.tables import cells
 from sadajem_jax.tables.cells import Found, Measure
 from sadajem_jax.tables.entries import Member
 from sadajem_jax.tables.table import Column
-from sadajem_jax.workdir import restarts
+from sadajem_jax.workdir import files, restarts
 
 LOG = "train_metrics.jsonl"
 NOTES = (
@@ -22,7 +21,7 @@ NOTES = (
 
 def gap(member: Member) -> Found | str:
     """The last line's log-density gap, nats."""
-    rows = read_log(member.run.workdir / LOG)
+    rows = files.read_json_lines(member.run.workdir / LOG)
     value = rows[-1].get("log_density_gap") if rows else None
     if value is None:
         return ""

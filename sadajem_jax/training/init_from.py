@@ -15,7 +15,7 @@ HEAD = "class_output"
 
 
 def adopt(init_from: str, state: TrainState) -> TrainState:
-    """The state with the last model of the run in `init_from`; "" changes nothing.
+    """The state with the last model of the run in `init_from`, said in lines; "" changes nothing.
 
     Step, optimizer and buffer stay this run's own; averages, where they are kept, start at the
     model adopted.
@@ -27,18 +27,31 @@ def adopt(init_from: str, state: TrainState) -> TrainState:
         return state
     found = last_model(pathlib.Path(init_from).expanduser())
     params, batch_stats = found.state["params"], found.state.get("batch_stats") or {}
-    if _shapes(params[HEAD]) != _shapes(state.params[HEAD]):
-        print(f"init_from: another number of classes, so {HEAD} starts anew", flush=True)
+    is_other_head = _shapes(params[HEAD]) != _shapes(state.params[HEAD])
+    if is_other_head:
         params = {**params, HEAD: state.params[HEAD]}
     if _shapes([params, batch_stats]) != _shapes([state.params, state.batch_stats]):
         raise UserError(
             f"config.init_from={init_from} holds another network: give the same "
             f"config.model.depth, width and norm, and images of the same channels"
         )
-    print(f"init_from: the model of step {found.step:,} of {init_from}", flush=True)
     adopted = jax.device_put({"params": params, "batch_stats": batch_stats})
     average = jax.tree.map(jax.numpy.copy, adopted) if state.ema else state.ema
-    return state.replace(**adopted, ema=average)
+    taken = state.replace(**adopted, ema=average)
+    print(f"init_from: the model of step {found.step:,} of {init_from}", flush=True)
+    print(_described(taken, is_other_head), flush=True)
+    return taken
+
+
+def _described(state: TrainState, is_other_head: bool) -> str:
+    """What was taken over, and what starts anew."""
+    taken = ["parameters"] + ["running statistics"] * bool(state.batch_stats)
+    anew = ["step", "optimizer", "buffer"]
+    if is_other_head:
+        taken[0] = "parameters below the head"
+        anew.append(f"the head ({HEAD}: another number of classes)")
+    averages = "; averages start at them" if state.ema else ""
+    return f"  taken over: {', '.join(taken)}{averages}; new: {', '.join(anew)}"
 
 
 def last_model(workdir: pathlib.Path) -> Stored:

@@ -25,8 +25,11 @@ class MetricWriter(Protocol):
     def write_images(self, step: int, images: Mapping[str, Any]) -> None:
         """Writes uint8 images `[N, H, W, C]` or `[H, W, C]` a name, C 1 or 3."""
 
+    def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+        """Writes one Markdown text a name."""
+
     def write_hparams(self, hparams: Mapping[str, Any]) -> None:
-        """Writes the flat hyper-parameters of the run, once."""
+        """Writes the flat hyper-parameters of the run, once a writer."""
 
     def flush(self) -> None:
         """Returns when all that was written is on the disk."""
@@ -133,8 +136,22 @@ class _LightWriter:
                 summaries.append(self._summary.image(f"{name}/{i}", image, dataformats="HWC"))
         self._write_summaries(step, summaries)
 
+    def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+        """Writes texts for TensorBoard's TEXT tab, under the tags that clu's writer gives them.
+
+        Args:
+          step: the step the texts belong to.
+          texts: Markdown by name.
+        """
+        summaries = [self._summary.text(name, text) for name, text in texts.items()]
+        for summary, name in zip(summaries, texts, strict=True):
+            summary.value[0].tag = name  # tensorboardX appends its own to it
+        self._write_summaries(step, summaries)
+
     def write_hparams(self, hparams: Mapping[str, Any]) -> None:
         """Writes the hyper-parameters of the run for TensorBoard's HPARAMS tab, once.
+
+        The tab finds the numbers to show beside them by itself: all scalars of the run.
 
         Args:
           hparams: flat, by name. Numbers, booleans and strings are kept, everything else (None,
@@ -144,8 +161,8 @@ class _LightWriter:
             name: value if isinstance(value, (bool, int, float, str)) else str(value)
             for name, value in hparams.items()
         }
-        experiment, start, _ = self._summary.hparams(plain, {})
-        self._write_summaries(0, [experiment, start])
+        _, start, _ = self._summary.hparams(plain, {})
+        self._write_summaries(0, [start])
 
     def flush(self) -> None:
         """Returns when all that was written is on the disk."""

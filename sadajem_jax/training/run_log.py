@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,14 @@ from sadajem_jax import backend
 from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
 from sadajem_jax.inference import pictures
-from sadajem_jax.training import metric_writer
+from sadajem_jax.training import metric_writer, own_page, tags
 from sadajem_jax.training.watch import Watch
 from sadajem_jax.workdir import files
 
 SECONDS_BETWEEN_LINES = {True: 5.0, False: 30.0}  # on a terminal, and in a file
+SECONDS_BETWEEN_PAGES = 60.0  # a page takes about a second
 DAY = 86_400.0
+COMPILING = "compiling the training step: a minute or less, seconds where it is known"
 LONG = (
     "this will take about {}: a GPU is meant for it (--mode=plan --device=h100 predicts one's "
     "time); configs/digits.py is for a laptop"
@@ -61,6 +65,8 @@ class RunLog:
       batch_size: labelled images a step.
       steps_per_epoch: of the stream that epochs are counted on.
       first_spread: of the run's first buffer, see `watch.spread`.
+      rates: [total_steps] learning rates, see `schedule.rates`.
+      settings: of the run, flat, for TensorBoard's TEXT and HPARAMS tabs.
     """
 
     def __init__(
@@ -73,23 +79,31 @@ class RunLog:
         batch_size: int,
         steps_per_epoch: int,
         first_spread: float,
+        rates: np.ndarray,
+        settings: Mapping[str, Any],
     ) -> None:
         self.workdir, self.total_steps, self.every_steps = workdir, total_steps, every_steps
         self.batch_size, self.steps_per_epoch = batch_size, steps_per_epoch
+        self.rates = rates
         self.jsonl = workdir / "train_metrics.jsonl"
         files.truncate_json_lines(self.jsonl, step)
         self.writer = metric_writer.create(workdir / "events", purge_step=step + 1)
+        self.writer.write_texts(step, {"config": tags.table(settings)})
+        self.writer.write_hparams(settings)
         self._written, self._spoken = Means(), Means()
         self._rate: float | None = None
         self._said: float | None = None  # when the last line was
         self._watch = Watch(steps_per_epoch, first_spread)
-        # a log file gets this class's own lines alone
-        self._progress = Progress("training", unit="step", done=step, lines=False)
+        self._has_news, self._paged, self._complaint = False, -math.inf, ""
+        print(COMPILING, flush=True)
+        self._progress = Progress("compiling").__enter__()
 
     def add(self, step: int, metrics: dict[str, np.ndarray], seconds: float) -> None:
         """Takes the metrics [n] of the n steps up to `step`, which took `seconds`."""
         count = len(next(iter(metrics.values())))
         each = None if self._said is None else seconds / count
+        if self._said is None:
+            self._compiled(step - count)
         self._progress(step, self.total_steps)
         for i, done in enumerate(range(step - count + 1, step + 1)):
             values = {name: float(of_steps[i]) for name, of_steps in metrics.items()}
@@ -99,14 +113,32 @@ class RunLog:
                 self._write(done)
         self._speak(step, seconds)
 
+    def _compiled(self, step: int) -> None:
+        """From here on there is a bar of steps; a log file gets this class's own lines alone."""
+        self._progress.close()
+        self._progress = Progress("training", unit="steps", done=step, lines=False)
+
     def _write(self, step: int) -> None:
         (scalars, rate), self._written = self._written.taken(), Means()
         if rate is not None:
             scalars["images_per_second"] = rate * self.batch_size
         scalars["epoch"] = step / self.steps_per_epoch
+        scalars["learning_rate"] = float(self.rates[step - 1])
         files.append_json_line(self.jsonl, {"step": step, **scalars, "time": round(time.time(), 2)})
-        self.writer.write_scalars(step, scalars)
+        self._show(step, {tags.tag(name): value for name, value in scalars.items()})
         self._warn(self._watch.scalars(step, scalars))
+
+    def evaluated(self, step: int, found: Mapping[str, float]) -> None:
+        """Takes what an evaluation on the way found, {name: value}, and says it."""
+        self._show(step, found)
+        self._has_news = True
+        numbers = "  ".join(f"{name} {value:.4f}" for name, value in found.items())
+        self.say(f"step {step:,}  {numbers}")
+
+    def _show(self, step: int, scalars: Mapping[str, float]) -> None:
+        """To TensorBoard, which reads while the run goes on."""
+        self.writer.write_scalars(step, scalars)
+        self.writer.flush()
 
     def _speak(self, step: int, seconds: float) -> None:
         """Says a line if one is due."""
@@ -153,7 +185,20 @@ class RunLog:
         path = self.workdir / "samples" / f"step_{step:08d}.png"
         pictures.save_png(path, grid)
         self.writer.write_images(step, {"samples": grid[None]})
+        self.writer.flush()
+        self._has_news = True
         return path
+
+    def page(self) -> None:
+        """Makes W/report/ anew if there is news for it, but not every moment."""
+        now = time.monotonic()
+        if not self._has_news or now - self._paged < SECONDS_BETWEEN_PAGES:
+            return
+        self._has_news, self._paged = False, now
+        complaint = own_page.made(self.workdir)
+        if complaint != self._complaint:  # once, not at every page
+            self._warn([complaint] if complaint else [])
+        self._complaint = complaint
 
     def close(self) -> None:
         """Flushes the event files and clears the progress bar."""
@@ -170,6 +215,12 @@ class Quiet:
         """Nothing."""
 
     def samples(self, *_: Any) -> None:
+        """Nothing."""
+
+    def evaluated(self, *_: Any) -> None:
+        """Nothing."""
+
+    def page(self) -> None:
         """Nothing."""
 
     def close(self) -> None:

@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
+
+from sadajem_jax import backend
 
 SCHEDULES = ("steps", "cosine", "constant")
 WARMUP_STEPS, WARMUP_SHARE = 1000, 0.05  # the shorter one: 1000 as released, 5% in a short run
@@ -77,6 +82,15 @@ def learning_rate(
     else:
         rest = optax.constant_schedule(peak)
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), rest], [warmup])
+
+
+def rates(rate: optax.Schedule, total_steps: int) -> np.ndarray:
+    """What every step of a run was or will be taken with, [total_steps] float32: step n at n - 1.
+
+    Drawn up on the host: an accelerator has other things to do.
+    """
+    with jax.default_device(backend.host()):
+        return np.asarray(jax.jit(jax.vmap(rate))(jnp.arange(total_steps)), np.float32)
 
 
 def warmup_steps(total_steps: int) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sadajem_jax.console import lost, processes
@@ -134,6 +135,8 @@ def prepared(
     experiment.require_enough(recipe, images)
     print(f"{described(recipe)}; {len(images.labels):,} training images", flush=True)
     if past is None:
+        if jax.default_backend() == "cpu" and recipe.network.dtype == jnp.bfloat16:
+            print("a CPU is faster in float32: --config.model.dtype=float32", flush=True)
         of_first(lambda: folder.set_aside(workdir))
     of_first(lambda: run_settings.write(workdir, recipe.settings))
     return Job(recipe, workdir, checkpoints, images, held_out, trained_on, stop)
@@ -144,7 +147,7 @@ def described(recipe: Recipe) -> str:
     network, count = recipe.network, memory.parameters(recipe)
     return (
         f"WRN-{network.depth}-{network.width}, {count:,} parameters, on {recipe.spec.name}, "
-        f"by {hardware.hardware()}"
+        f"in {jnp.dtype(network.dtype)} by {hardware.hardware()}"
     )
 
 
@@ -205,16 +208,19 @@ def attempt(job: Job, retries: Retries) -> TrainState:
         batch_size=recipe.batch_size_label,
         steps_per_epoch=per_epoch,
         first_spread=first_spread,
+        rates=schedule.rates(made.rate, made.total_steps),
+        settings=recipe.settings,
     )
     validator = Validator(
         job.workdir,
         step,
         functools.partial(result.light, recipe, job.held_out),
+        tell=log.evaluated,
         every_steps=cadence.validate_epochs * per_epoch,
+        total_steps=made.total_steps,
         judges=recipe.val_size > 0,
         notes=notes,
     )
-    print("compiling the training step: a minute or less, seconds where it is known", flush=True)
     with contextlib.closing(log), contextlib.closing(validator):
         return loop(job, made, state, notes, log, validator)
 
@@ -264,6 +270,7 @@ def loop(
             log.samples(step, shown(state))
         if validator.next_step(step - 1) == step:
             validator(step, state)
+        log.page()
         if step % cadence.save == 0:
             job.checkpoints.save(step, state, **notes)
     # Here, and not in the loop: a signal may come while samples are drawn or images validated.

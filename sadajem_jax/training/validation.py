@@ -13,7 +13,7 @@ from sadajem_jax.workdir.best import JUDGE, Best
 
 
 class Validator:
-    """Evaluates every `every_steps`, and keeps the best model if images are held out.
+    """Evaluates every `every_steps` and at the end, and keeps the best if images are held out.
 
     Writes W/eval_metrics.jsonl and, where the validation accuracy is the highest so far, W/best/.
 
@@ -22,7 +22,9 @@ class Validator:
       step: where the run begins or goes on; what was logged of later steps is cut off.
       light: state -> {name: value}; val/* where images are held out, test/* else: those are to be
         looked at, and nothing is chosen by them.
+      tell: takes (step, what was found), in a log of the run.
       every_steps: 0 means never.
+      total_steps: length of the run, whose last step may be the best.
       judges: whether images are held out.
       notes: what every checkpoint of the run carries.
     """
@@ -33,11 +35,14 @@ class Validator:
         step: int,
         light: Callable[[TrainState], dict[str, float]],
         *,
+        tell: Callable[[int, Mapping[str, float]], None],
         every_steps: int,
+        total_steps: int,
         judges: bool,
         notes: Mapping[str, Any],
     ) -> None:
-        self.light, self.every_steps = light, every_steps
+        self.light, self.tell = light, tell
+        self.every_steps, self.total_steps = every_steps, total_steps
         self.jsonl = workdir / "eval_metrics.jsonl"
         of_first(lambda: files.truncate_json_lines(self.jsonl, step))
         self.best = Best(workdir, notes) if every_steps and judges else None
@@ -46,14 +51,14 @@ class Validator:
         """The next step after `step` that is evaluated; far away if none is."""
         if not self.every_steps:
             return 2**62
-        return step - step % self.every_steps + self.every_steps
+        following = step - step % self.every_steps + self.every_steps
+        return min(following, self.total_steps) if step < self.total_steps else following
 
     def __call__(self, step: int, state: TrainState) -> None:
         """Evaluates at `step`, logs, and keeps the state if it is the best."""
         found = self.light(state)
         of_first(lambda: files.append_json_line(self.jsonl, {"step": step, **found}))
-        numbers = "  ".join(f"{name} {value:.4f}" for name, value in found.items())
-        print(f"step {step:,}  {numbers}", flush=True)
+        self.tell(step, found)
         if self.best is not None:
             self.best.offer(step, state, found[JUDGE])
 

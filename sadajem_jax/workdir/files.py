@@ -109,6 +109,28 @@ def truncate_json_lines(path: str | os.PathLike[str], last_step: int) -> None:
     write_bytes_atomically(path, b"".join(kept))
 
 
+def read_json_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Rows of a log of `append_json_line`; [] where there is none.
+
+    A last line torn by a kill, or by a training that is writing it now, is left out.
+
+    Raises:
+      UserError: if a line other than the last is no JSON.
+    """
+    path = Path(path)
+    lines = path.read_text().splitlines() if path.exists() else []
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            if number < len(lines):
+                raise UserError(
+                    f"{path}, line {number}: expected JSON, found {line[:60]!r}"
+                ) from None
+    return rows
+
+
 def _plain(value: Any) -> Any:
     """The numbers and lists of a NumPy or JAX scalar or array, for json.dumps."""
     if hasattr(value, "tolist"):

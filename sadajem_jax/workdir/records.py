@@ -74,6 +74,21 @@ class Records:
             _update(self.provenance, dict.fromkeys(numbers, source), stale)
             files.write_json_atomically(self.pieces, old | {name: record})
 
+    def forget_failures(self, prefix: str, parts: Sequence[str], asked: Sequence[str]) -> None:
+        """Drops what a model's parts once could not compute and nobody asks for any more."""
+        with _locked(self.workdir):
+            old = read_json(self.pieces)
+            left = {
+                name: record
+                for name, record in old.items()
+                if name == PARTS
+                or name in asked
+                or "not_computed" not in record
+                or (record.get("prefix"), record.get("part")) not in [(prefix, p) for p in parts]
+            }
+            if left != old:
+                files.write_json_atomically(self.pieces, left)
+
     def refresh(self, name: str, fields: dict[str, Any]) -> None:
         """Puts fields on top of a piece's record, its numbers as they are."""
         with _locked(self.workdir):

@@ -82,7 +82,10 @@ def read(workdir: pathlib.Path) -> Settings:
     """
     path = workdir / "config.json"
     if not path.is_file():
-        raise UserError(f"expected the folder of a run, found no config.json in {workdir}")
+        raise UserError(
+            f"expected the folder of a run, what --workdir was when it was trained, found no "
+            f"config.json in {workdir}"
+        )
     try:
         made = flat(json.loads(path.read_text()))
         return defaults(made["data.name"]) | made

@@ -13,9 +13,16 @@ from typing import Any
 import pytest
 
 import main
+import sadajem_jax
 from sadajem_jax.cli import config
 from sadajem_jax.evaluation import parts
 from tests import places, runs
+
+
+def test_version(capsys: Any) -> None:
+    """--version prints the version that the package has, and success."""
+    assert main.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"sadajem-jax {sadajem_jax.__version__}\n"
 
 
 @pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["--mode=eval", "--help"]])
@@ -35,6 +42,13 @@ def test_help_is_a_page(argv: list[str], capsys: Any) -> None:
         *config.shipped(),
     ):
         assert word in captured.out
+
+
+def test_help_comes_before_jax() -> None:
+    """The page is printed at once: nothing that takes a second to import is imported for it."""
+    code = "import sys, main; main.main(['-h']); print({'jax', 'flax', 'scipy'} & {*sys.modules})"
+    out = subprocess.run([sys.executable, "-c", code], cwd=places.ROOT, capture_output=True)
+    assert out.stdout.decode().splitlines()[-1] == "set()", out.stderr
 
 
 def test_a_home_folder_is_the_user_s(
@@ -78,6 +92,7 @@ EVALUATION = """
 import signal, sys, time, types
 from sadajem_jax import evaluation
 from sadajem_jax.cli import main
+import sadajem_jax
 
 def evaluate(config, workdir):
     print("begun", flush=True)

@@ -44,6 +44,7 @@ def test_a_classifier_s_estimate_has_no_chain() -> None:
 def test_what_a_card_cannot_hold_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """Batches of 1,024 and 2,048 in float32 do not fit an RTX 4090, and the plan says so."""
     batches = ["--config.train.batch_size_px=1024", "--config.train.batch_size_label=2048"]
+    batches += ["--config.model.dtype=float32"]
     assert main.main([*PLAN, *batches, "--device=rtx4090"]) == 0
     out = capsys.readouterr().out
     assert "does not fit" in out and "or set config.train.micro_batches" in out
@@ -92,7 +93,7 @@ def test_a_card_s_memory_is_what_jax_takes_of_it(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     "flags, words",
     [
-        (["--device=h1000"], "the device must be one of a100, b200, h100, h200, rtx4090"),
+        (["--device=h1000"], "--device must be one of a100, b200, h100, h200, rtx4090"),
         (["--devices=8"], "--devices needs --device"),
         (["--device=h100", "--devices=two"], "--devices must be a whole number"),
         (["--device=h100", "--devices=3"], "--config.train.batch_size_label=129, or --devices=2"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import sys
 import time
+from typing import Any
 
 import pytest
 
 from sadajem_jax.console import progress as progress_module
-from sadajem_jax.console.progress import Progress
+from sadajem_jax.console.progress import Joint, Progress
 
 
 class Terminal(io.StringIO):
@@ -19,63 +20,87 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_images_of_all_passes_are_counted(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Images of every pass are counted; the rate leaves the first batch, which compiles, out."""
-    clock = iter([0.0, 100.0, 101.0, 102.0, 103.0])
-    monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    progress = Progress("ood/x")
-    for done, total in ((10, 10), (20, 60), (40, 60), (60, 60)):
-        progress(done, total)
-    assert progress.count == 70 and progress.rate == 20
-    assert capsys.readouterr().out == "ood/x: 10 of 10\n"
-
-
-def test_long_work_speaks_every_five_seconds(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It says how far it is and what is left of this pass; short work says nothing."""
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time of now, to be set."""
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    progress = Progress("sampling", unit="")
-    for seconds, done in ((1, 10), (10, 100), (14, 140), (31, 310)):
-        now[0] = float(seconds)
-        progress(done, 1000)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == [
-        "sampling: 100 of 1,000, 1 min 30 s left",
-        "sampling: 310 of 1,000, 1 min 09 s left",
+    return now
+
+
+def heard(
+    progress: Progress, clock: list[float], calls: list[tuple[float, int, int]], capsys: Any
+) -> list[str]:
+    """What is printed at (seconds, done, total)."""
+    for clock[0], done, total in calls:
+        progress(done, total)
+    return list(capsys.readouterr().out.splitlines())
+
+
+def test_images_of_all_passes_are_counted(clock: list[float], capsys: Any) -> None:
+    """Images of every pass are counted; the rate leaves the first batch, which compiles, out."""
+    progress = Progress("ood/x")
+    calls = [(100.0, 10, 10), (101.0, 20, 60), (102.0, 40, 60), (103.0, 60, 60)]
+    assert heard(progress, clock, calls, capsys) == ["ood/x: 10 of 10, 1 min 40 s so far"]
+    assert progress.count == 70 and progress.rate == 20
+
+
+def test_long_work_speaks_after_five_seconds_then_every_half_minute(
+    clock: list[float], capsys: Any
+) -> None:
+    """It says how far it is and what is left; short work says nothing."""
+    calls = [(float(s), 10 * s, 1000) for s in range(1, 72)]
+    assert heard(Progress("sampling", unit="rows"), clock, calls, capsys) == [
+        "sampling: 50 of 1,000, 10 rows/s, 1 min 35 s left",
+        "sampling: 350 of 1,000, 10 rows/s, 1 min 05 s left",
+        "sampling: 650 of 1,000, 10 rows/s, 35 s left",
     ]
+
+
+def test_the_time_left_leaves_compilations_out(clock: list[float], capsys: Any) -> None:
+    """Minutes in the first calls, each of which compiled a program, are not taken for the pace."""
+    calls = [(60.0, 10, 1000), (120.0, 20, 1000)]
+    calls += [(120.0 + s, 20 + 10 * s, 1000) for s in range(1, 31)]
+    lines = heard(Progress("sampling", unit=""), clock, calls, capsys)
+    assert lines[0] == "sampling: 10 of 1,000, 1 min 00 s so far"
+    assert lines[-1] == "sampling: 320 of 1,000, 1 min 08 s left"
+
+
+def test_counts_only_rise(clock: list[float], capsys: Any) -> None:
+    """A further pass goes on from the one before, its time left from its own pace."""
+    calls = [(1.0, 500, 1000), (2.0, 1000, 1000), (3.0, 1, 100), (13.0, 2, 100)]
+    calls += [(23.0 + 10 * n, 3 + n, 100) for n in range(4)]
+    lines = heard(Progress("samples"), clock, calls, capsys)
+    assert lines == [
+        "samples: 1,002 of 1,100, 13 s so far",
+        "samples: 1,005 of 1,100, 0.1 images/s, 15 min 50 s left",
+    ]
+
+
+def test_several_works_are_one(clock: list[float], capsys: Any) -> None:
+    """Works of known sizes rise as one from 0 to their sum, whatever each of them counts."""
+    told: list[tuple[int, int]] = []
+    joint = Joint(lambda *at: told.append(at), {"a": 10, "b": 30})
+    for name, done, total in (("a", 1, 2), ("a", 2, 2), ("b", 100, 300), ("b", 300, 300)):
+        joint.of(name)(done, total)
+    assert told == [(5, 40), (10, 40), (20, 40), (40, 40)]
 
 
 def test_work_that_is_not_heard_of_still_speaks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """While something compiles, or a step is long, a line says where it stands; none at the end."""
-    monkeypatch.setattr(progress_module, "SECONDS_BETWEEN_LOOKS", 0.01)
-    monkeypatch.setattr(progress_module, "SECONDS_BETWEEN_LINES", 0.03)
+    for name in ("LOOKS", "LINES"):
+        monkeypatch.setattr(progress_module, f"SECONDS_BETWEEN_{name}", 0.01)
+    monkeypatch.setattr(progress_module, "SECONDS_TO_FIRST_LINE", 0.01)
     with Progress("landscape") as progress:
         time.sleep(0.2)
         progress(1, 3)
         time.sleep(0.2)
     said = capsys.readouterr().out
-    assert "landscape: begun, 0 s\n" in said and "landscape: 1 of 3, 0 s\n" in said
+    assert "landscape: 0 s so far\n" in said and "landscape: 1 of 3, 0 s so far\n" in said
     time.sleep(0.1)
     assert capsys.readouterr().out == ""
-
-
-def test_a_rate_of_another_pass_says_nothing_of_this_one(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """After a fast pass the time left of a slow one is the slow one's."""
-    now = [0.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-    progress = Progress("samples")
-    for seconds, done, total in ((1, 500, 1000), (2, 1000, 1000), (3, 1, 100), (13, 2, 100)):
-        now[0] = float(seconds)
-        progress(done, total)
-    assert "0 images/s, 16 min 20 s left" in capsys.readouterr().out
 
 
 def test_a_terminal_gets_a_bar_and_no_lines(
@@ -90,7 +115,7 @@ def test_a_terminal_gets_a_bar_and_no_lines(
             now[0] += 60
             progress(done, 20)
         progress.say("a line")
-    assert "accuracy" in terminal.getvalue() and "20" in terminal.getvalue()
+    assert "100%" in terminal.getvalue() and "20 of 20, 2 min 00 s so far" in terminal.getvalue()
     assert capsys.readouterr().out == "a line\n"
 
 

@@ -89,7 +89,7 @@ def test_where_all_is_right_there_is_no_temperature(validation: Any) -> None:
         validation = (validation[0], validation[0].argmax(axis=-1))
     items = list(calibration.from_logits(logits, logits.argmax(axis=-1), 20, validation))
     assert set(numbers(items)) == {
-        f"calibration/{name}" for name in ("ece", "ece_by_chance", "ece_unscaled")
+        f"calibration/{name}" for name in ("ece", "ece_by_chance", "ece_unscaled", "nll_unscaled")
     }
     assert any("No temperature" in item for item in items if isinstance(item, str))
     for factor in (1, 1e5):  # also where the likelihood is flat, at its highest, to rounding
@@ -110,6 +110,7 @@ def test_temperature_is_judged_on_other_images_than_it_is_fitted_on() -> None:
     assert held_out["calibration/temperature"] == pytest.approx(1, rel=0.1)
     assert split["calibration/temperature"] == pytest.approx(3, rel=0.15)
     assert split["calibration/ece_scaled"] < split["calibration/ece_unscaled"] / 3
+    assert split["calibration/nll_scaled"] < split["calibration/nll_unscaled"] - 0.1
 
 
 def numbers(items: object) -> dict[str, float]:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.evaluation import curves
+from sadajem_jax.workdir import files
 from sadajem_jax.workdir.figure import COLUMNS
 
 ROWS = [
@@ -50,15 +51,15 @@ def test_no_line_yet_is_a_reason() -> None:
 def test_a_torn_last_line_is_left_out(tmp_path: pathlib.Path) -> None:
     """A log that is being written is read up to its last whole line; no file is no row."""
     path = write(tmp_path / "log", "\n".join([*map(json.dumps, ROWS), '{"step": 80, "ep']))
-    assert curves.read_log(path) == ROWS
-    assert curves.read_log(tmp_path / "none") == []
+    assert files.read_json_lines(path) == ROWS
+    assert files.read_json_lines(tmp_path / "none") == []
 
 
 def test_a_torn_line_in_the_middle_is_an_error(tmp_path: pathlib.Path) -> None:
     """What no kill explains is named with its line."""
     path = write(tmp_path / "log", '{"step": 1}\n{"st\n{"step": 3}\n')
     with pytest.raises(UserError, match="line 2"):
-        curves.read_log(path)
+        files.read_json_lines(path)
 
 
 @pytest.mark.parametrize(("width", "bar", "count"), [(9, False, 2), (9, True, 2), (4, False, 0)])

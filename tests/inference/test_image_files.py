@@ -42,6 +42,34 @@ def test_images_of_two_sizes_are_no_array(tmp_path: pathlib.Path) -> None:
     assert found.shape == (4, 5, 5, 1) and "resized to 5x5, turned to grey" in note
 
 
+def test_a_few_broken_files_are_left_out_and_said(tmp_path: pathlib.Path) -> None:
+    """One of a small folder, torn or no picture, is named in the words; the others are there."""
+    folder = save(tmp_path / "x")
+    whole = (folder / "a.png").read_bytes()
+    for torn in (whole[:-30], b"no picture"):
+        (folder / "below" / "torn.png").write_bytes(torn)
+        for shape in (None, (5, 5, 3)):
+            found, note = image_files.load(folder, shape)
+            np.testing.assert_array_equal(found, IMAGES)
+            assert note == "4 images of the folder x, less 1 that cannot be read (below/torn.png)"
+
+
+def test_many_broken_files_are_refused(tmp_path: pathlib.Path) -> None:
+    """Above one and above 1%: a line with their number, the first names and why."""
+    folder = save(tmp_path / "x")
+    for name in "pqrs":
+        (folder / f"{name}.png").write_bytes(b"no picture")
+    many = (
+        r"4 of 7 image files cannot be read \(p.png, q.png, r.png, ...; the first: Uni.*1%, or one"
+    )
+    with pytest.raises(DataError, match=many):
+        image_files.load(folder)
+    (tmp_path / "y").mkdir()
+    (tmp_path / "y" / "only.png").touch()
+    with pytest.raises(DataError, match="1 of 1 image files cannot be read"):
+        image_files.load(tmp_path / "y")
+
+
 @pytest.mark.parametrize(
     ("name", "found"), [("none", "nothing of that name"), ("a.txt", "a file of another kind")]
 )

@@ -513,7 +513,9 @@ def test_what_is_no_class_is_refused(
 
 
 def test_what_is_no_chain_is_refused(model: Model) -> None:
-    """Negative numbers and an unknown mode of batch norm are errors."""
+    """Negative numbers, an unknown mode of batch norm and a seed for a key are errors."""
+    with pytest.raises(TypeError, match=r"as jax.random.key\(0\), found 3"):
+        model.sample(3, 1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="n must be at least 0"):
         model.sample(KEY, -1)
     with pytest.raises(ValueError, match="num_steps must be at least 0"):

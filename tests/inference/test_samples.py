@@ -168,16 +168,14 @@ def test_nearest_is_exact_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None
         )
 
 
-def test_every_long_pass_is_told(planted: tuple[Model, np.ndarray]) -> None:
-    """Buffer, new chains, those of classes, the film and the neighbours each come to their end."""
-    ended: list[int] = []
-
-    def note(done: int, total: int) -> None:
-        ended.extend([total] * (done == total))
-
-    list(samples.evaluate(planted[0], KEY, num_steps=4, progress=note))
-    chains = 104 * 4  # whole groups of 8
-    assert ended[:4] == [40, chains, chains, 4] and len(ended) == 4 + 3
+def test_all_of_it_is_told_as_one_that_only_rises(planted: tuple[Model, np.ndarray]) -> None:
+    """Densities, both kinds of new chains, the film and the comparisons rise to one end."""
+    told: list[tuple[int, int]] = []
+    list(samples.evaluate(planted[0], KEY, num_steps=4, progress=lambda *at: told.append(at)))
+    done, (total,) = [at[0] for at in told], {at[1] for at in told}
+    assert done == sorted(set(done)) and done[-1] == total
+    ends = np.cumsum(list(samples.sizes(planted[0], 4).values()))
+    assert set(np.round(ends).astype(int).tolist()) <= set(done)
 
 
 def test_class_conditional_chains_are_shown_and_measured_by_their_classes() -> None:

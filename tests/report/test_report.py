@@ -121,7 +121,20 @@ def test_what_was_not_computed_is_said(tmp_path: pathlib.Path) -> None:
     """A reason is shown as text, and parts that were never asked for are named as such."""
     text = cifar10(tmp_path).page().text
     assert "not computed, because celeb_a: &lt;none&gt; &amp; nowhere" in text
-    assert "<b>samples</b>: not computed, because it was not asked for" in text
+    never = "<b>calibration</b>, <b>samples</b>, <b>curves</b>: not computed, because it was not"
+    assert never in text
+
+
+def test_one_reason_stands_once_and_takes_no_time(tmp_path: pathlib.Path) -> None:
+    """Pieces that fail for one reason are one item, and none has a row of hardware and times."""
+    made = cifar10(tmp_path)
+    for name in ("quality/inception", "quality/inception/released"):
+        made.pieces[name] = RECORD | {"not_computed": "no weights"}
+    page = made.page()
+    both = "<b>quality/inception</b>, <b>quality/inception/released</b>: not computed, because no"
+    assert both in page.text and page.text.count("no weights") == 1
+    timed = [row[0] for row in page.rows if row[-1] == RECORD["finished"]]
+    assert timed == ["accuracy", "ood/svhn_cropped"]
 
 
 def test_the_list_of_parts_is_the_records(tmp_path: pathlib.Path) -> None:
@@ -211,3 +224,25 @@ def test_a_damaged_file_is_refused_and_the_page_stays(tmp_path: pathlib.Path, na
         page.write(tmp_path)
     assert "\n" not in str(error.value)
     assert (tmp_path / "report" / "index.html").read_text() == before
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rgb or #rrggbb; WCAG 2.1."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    values = np.array([int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)])
+    linear = np.where(values <= 0.03928, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_all_text_has_the_contrast_of_wcag_aa() -> None:
+    """Every colour of text on every ground is at least 4.5 to 1: light, dark and printed."""
+    style = (pathlib.Path(sadajem_jax.__file__).parent / "report" / "style.css").read_text()
+    light, *others = (
+        dict(re.findall(r"--(\w+): (#\w+)", block))
+        for block in re.findall(":root {(.*?)}", style, re.S)
+    )
+    for mode in (light, *(light | other for other in others)):
+        for text in ("ink", "soft", "blue", "amber"):
+            for ground in ("paper", "ours", "target"):
+                dark, bright = sorted(luminance(mode[name]) for name in (text, ground))
+                assert (bright + 0.05) / (dark + 0.05) >= 4.5, (text, ground, mode)

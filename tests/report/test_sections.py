@@ -105,15 +105,30 @@ def test_bins_that_nobody_recorded_are_not_made_up(tmp_path: pathlib.Path) -> No
 
 
 @pytest.mark.parametrize("prefix", ["", "best/"])
-def test_a_temperature_without_optimum_is_a_dash_and_a_note(
+def test_a_temperature_without_optimum_is_said_to_have_none(
     tmp_path: pathlib.Path, prefix: str
 ) -> None:
-    """Of any model the other numbers stand, and the note says why these two do not."""
-    numbers = {"ece": 0.1, "ece_by_chance": 0.05, "ece_unscaled": 0.1}
+    """Of any model the other numbers stand, the cell says so, and the note says why."""
+    numbers = {"ece": 0.1, "ece_by_chance": 0.05, "ece_unscaled": 0.1, "nll_unscaled": 0.25}
     found = {f"calibration/{name}": value for name, value in numbers.items()}
     page = Workdir(tmp_path).piece("calibration", found, prefix, notes=[NO_OPTIMUM]).page()
-    assert page.ours()[0][1:] == ["10.00%", "5.00%", "10.00%", "–", "–"]
-    assert f"fitted on. {NO_OPTIMUM}</p>" in page.text
+    before = ["none is best", "10.00%", "–", "0.250", "–"]
+    assert page.ours()[0][1:] == ["10.00%", "5.00%", *before]
+    assert f"the temperature. {NO_OPTIMUM}</p>" in page.text
+
+
+def test_nll_stands_beside_ece_before_and_after_the_temperature(tmp_path: pathlib.Path) -> None:
+    """Both, each by its name."""
+    numbers = {"ece": 0.1, "temperature": 1.5, "ece_unscaled": 0.11, "ece_scaled": 0.02}
+    numbers |= {"nll_unscaled": 0.3, "nll_scaled": 0.2}
+    found = {f"calibration/{name}": value for name, value in numbers.items()}
+    page = Workdir(tmp_path).piece("calibration", found).page()
+    (head,) = [row for row in page.rows if "temperature" in row]
+    shown = dict(zip(head, page.ours()[0], strict=True))
+    assert (shown["temperature"], shown["ECE before"], shown["ECE after"]) == (
+        *("1.500", "11.00%", "2.00%"),
+    )
+    assert (shown["nll before"], shown["nll after"]) == ("0.300", "0.200")
 
 
 def test_sharpness_is_a_row_a_quantity_and_batch_norm(tmp_path: pathlib.Path) -> None:

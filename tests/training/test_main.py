@@ -20,7 +20,7 @@ from sadajem_jax.training import divergence, result, run_log
 from sadajem_jax.workdir import restarts
 from sadajem_jax.workdir.checkpoint import Checkpoints
 from sadajem_jax.workdir.restarts import Retries
-from tests import runs
+from tests import events, runs
 
 LIKE_FINISHED = {
     "data__val_size": 100,
@@ -46,9 +46,21 @@ def test_writes_what_it_says(finished: pathlib.Path) -> None:
     assert json.loads((finished / "config.json").read_text())["buffer"]["size"] == 40
     assert runs.logged_steps(finished) == list(range(1, 91))
     assert list((finished / "events").glob("events.out.tfevents.*"))
+    page = (finished / "report" / "index.html").read_text()
+    assert page.count("<img") == 3 and "run goes on" not in page  # a grid, curves in two
     grids = sorted((finished / "samples").glob("*.png"))
     assert len(grids) == 5 and np.asarray(Image.open(grids[-1])).std() > 10
     assert sorted(int(p.name) for p in (finished / "checkpoints").iterdir()) == [77, 84, 90]
+
+
+def test_tensorboard_ends_with_the_numbers(finished: pathlib.Path) -> None:
+    """Learning rates, validations and the test numbers of the last and the best model are shown."""
+    found = {(n, tag): x for n, tag, x in events.scalars(events.read_folder(finished / "events"))}
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert found[90, "test/accuracy"] == pytest.approx(metrics["test/accuracy"])
+    assert found[90, "best/test/accuracy"] == pytest.approx(metrics["best/test/accuracy"])
+    assert {(87, "val/accuracy"), (90, "val/accuracy")} <= found.keys()
+    assert found[90, "learning_rate"] < found[45, "learning_rate"] < 0.1
 
 
 def test_log_density_rises_on_the_chain(finished: pathlib.Path) -> None:
@@ -59,8 +71,11 @@ def test_log_density_rises_on_the_chain(finished: pathlib.Path) -> None:
 
 
 def test_best_is_the_best_on_validation(finished: pathlib.Path) -> None:
-    """W/best has the model of the highest validation accuracy; its test numbers stand apart."""
+    """W/best has the model of the highest validation accuracy, the last step's if that is it; its
+    test numbers stand apart.
+    """
     lines = [json.loads(x) for x in (finished / "eval_metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [87, 90]
     best = max(lines, key=lambda line: (line["val/accuracy"], -line["step"]))
     metrics = json.loads((finished / "metrics.json").read_text())
     assert metrics["best/train/steps"] == best["step"]
@@ -82,7 +97,10 @@ def test_finished_run_prints_its_result(finished: pathlib.Path, capsys: Any) -> 
     argv = runs.command(finished, **LIKE_FINISHED)
     before = (finished / "train_metrics.jsonl").stat().st_mtime_ns
     assert main.main(argv) == 0
-    assert "test accuracy" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "test accuracy" in said
+    assert all(str(finished / name) in said for name in ("report/index.html", "events", "samples"))
+    assert f"--mode=eval --workdir={finished}\n" in said
     assert (finished / "train_metrics.jsonl").stat().st_mtime_ns == before
 
 
@@ -123,14 +141,17 @@ def test_damaged_checkpoint_falls_back(
     assert runs.logged_steps(tmp_path) == list(range(1, 41))
 
 
-def test_init_from_another_run(finished: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    """A run begins with the parameters of another one's last checkpoint."""
+def test_init_from_another_run(finished: pathlib.Path, tmp_path: pathlib.Path, capsys: Any) -> None:
+    """A run begins with the parameters of another one's last checkpoint, and says what it took."""
     argv = runs.command(tmp_path, init_from=finished, train__num_steps=1, checkpoint__every_steps=1)
     assert main.main(argv) == 0
     first = Checkpoints(tmp_path / "checkpoints", read_only=True)
     assert first.steps() == [0, 1]  # the first step's learning rate is 0: weights as they were
     theirs, ours = runs.final_state(finished), runs.final_state(tmp_path)
     runs.assert_same_bits(ours["params"], theirs["params"])
+    said = capsys.readouterr().out
+    assert f"init_from: the model of step 90 of {finished}\n" in said
+    assert "parameters, running statistics; new: step, optimizer, buffer\n" in said
 
 
 def test_averages_start_at_the_model_adopted(

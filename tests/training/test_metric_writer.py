@@ -2,7 +2,6 @@
 
 import importlib.util
 import io
-import struct
 import sys
 
 import jax.numpy as jnp
@@ -10,37 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 from tensorboardX.proto import event_pb2, plugin_hparams_pb2
-from tensorboardX.record_writer import masked_crc32c
 
 from sadajem_jax.training import metric_writer
+from tests.events import read_events, read_folder, scalars
 
 
 @pytest.fixture(autouse=True)
 def _without_tensorflow(monkeypatch):
     """The light writer, whatever else is installed."""
     monkeypatch.setattr(metric_writer, "_tensorflow_is_installed", lambda: False)
-
-
-def read_events(path):
-    """The events of one file: length, its checksum, the event, its checksum; little-endian."""
-    data, events = path.read_bytes(), []
-    while data:
-        (length,) = struct.unpack("<Q", data[:8])
-        event, checks = data[12 : 12 + length], data[8:12] + data[12 + length : 16 + length]
-        assert struct.unpack("<II", checks) == (masked_crc32c(data[:8]), masked_crc32c(event))
-        events.append(event_pb2.Event.FromString(event))
-        data = data[16 + length :]
-    return events
-
-
-def read_folder(folder):
-    """The events of all files of a folder, in the order in which TensorBoard reads the files."""
-    return [e for path in sorted(folder.glob("*tfevents*")) for e in read_events(path)]
-
-
-def scalars(events):
-    """(step, name, value) of each scalar."""
-    return [(e.step, v.tag, v.simple_value) for e in events for v in e.summary.value]
 
 
 def test_scalars_are_read_back_with_their_steps(tmp_path):
@@ -119,6 +96,17 @@ def test_hparams_are_read_back(tmp_path):
     assert (found["rho"].number_value, found["adaptive"].bool_value) == (0.2, True)
     texts = {name: found[name].string_value for name in ("norm", "only", "seed")}
     assert texts == {"norm": "batch", "only": "()", "seed": "None"}
+
+
+def test_texts_are_read_back(tmp_path):
+    """A text stands under its very name, as a string tensor of TensorBoard's text plugin."""
+    writer = metric_writer.create(tmp_path)
+    writer.write_texts(4, {"config": "| a |\n|---|"})
+    writer.close()
+    event = read_folder(tmp_path)[-1]
+    (value,) = event.summary.value
+    assert (event.step, value.tag, value.metadata.plugin_data.plugin_name) == (4, "config", "text")
+    assert list(value.tensor.string_val) == [b"| a |\n|---|"]
 
 
 def test_a_resumed_run_appends_and_marks_where_it_starts(tmp_path):

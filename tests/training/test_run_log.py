@@ -12,8 +12,11 @@ import pytest
 from sadajem_jax import backend
 from sadajem_jax.training import run_log
 from sadajem_jax.training.run_log import RunLog
+from tests import events
 
 STEPS = 40
+RATES = np.arange(1, STEPS + 1) / 1000
+SETTINGS = {"sam.rho": 0.2, "data.name": "digits", "init_from": ""}
 
 
 @pytest.fixture
@@ -32,10 +35,15 @@ def told(step: int, count: int, has_px: bool = True) -> dict[str, np.ndarray]:
     return {name: of_step for name in names}
 
 
+def started(folder: pathlib.Path) -> RunLog:
+    """A log of 40 steps, a row every 10."""
+    given = {"total_steps": STEPS, "every_steps": 10, "batch_size": 6, "steps_per_epoch": 5}
+    return RunLog(folder, 0, first_spread=1.0, rates=RATES, settings=SETTINGS, **given)
+
+
 def run(folder: pathlib.Path, clock: dict[str, float], seconds: float = 2.0, **how: Any) -> None:
     """Blocks of one step that compiles, and then of three, `seconds` each."""
-    given = {"total_steps": STEPS, "every_steps": 10, "batch_size": 6, "steps_per_epoch": 5}
-    log = RunLog(folder, 0, first_spread=1.0, **given)
+    log = started(folder)
     for step in range(1, STEPS + 1, 3):
         clock["s"] += seconds if step > 1 else 100
         log.add(step, told(step, 1 if step == 1 else 3, **how), seconds if step > 1 else 100.0)
@@ -50,6 +58,59 @@ def test_the_file_has_means_of_its_steps(tmp_path: pathlib.Path, clock: Any) -> 
     assert [row["accuracy"] for row in rows] == pytest.approx([0.055, 0.155, 0.255, 0.355])
     assert [row["images_per_second"] for row in rows] == pytest.approx([9.0] * 4)
     assert rows[1]["epoch"] == 4
+    assert [row["learning_rate"] for row in rows] == pytest.approx([0.01, 0.02, 0.03, 0.04])
+
+
+def test_tensorboard_has_groups_the_config_and_what_was_evaluated(
+    tmp_path: pathlib.Path, clock: Any
+) -> None:
+    """While the run goes on, its events are on the disk: groups, rates, val/*, grid and config."""
+    log = started(tmp_path)
+    log.add(1, told(1, 1), 1.0)
+    for first in range(1, 31):
+        log.add(1 + first, told(1 + first, 1) | {"mine": np.ones(1)}, 1.0)
+    log.evaluated(30, {"val/accuracy": 0.5})
+    log.samples(30, np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 1)))
+    found = events.read_folder(tmp_path / "events")  # the log is still open
+    log.close()
+    at = {(step, name): value for step, name, value in events.scalars(found)}
+    assert at[20, "learning_rate"] == pytest.approx(0.02) and at[30, "val/accuracy"] == 0.5
+    groups = {"loss/cross_entropy", "log_density/gap", "train/accuracy", "loss/further/mine"}
+    assert groups | {"time/images_per_second"} <= {name for step, name in at if step == 20}
+    plugins = {v.tag: v.metadata.plugin_data.plugin_name for e in found for v in e.summary.value}
+    assert plugins["config"] == "text" and "samples/0" in plugins
+    assert plugins["_hparams_/session_start_info"] == "hparams"
+
+
+def test_the_page_is_made_with_news_and_not_every_moment(
+    tmp_path: pathlib.Path, clock: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W/report/ is made after an evaluation or a grid, once a minute; a failure warns once."""
+    (tmp_path / "config.json").write_text('{"train": {"num_steps": 40}}')
+    log, index = started(tmp_path), tmp_path / "report" / "index.html"
+    log.add(1, told(1, 1), 1.0)
+    log.page()
+    assert not index.exists()  # no news
+    for step in range(2, 11):
+        log.add(step, told(step, 1), 1.0)
+    log.evaluated(10, {"val/accuracy": 0.5})
+    log.page()
+    assert "at step 10 of" in index.read_text() and index.read_text().count("<img") == 2
+    index.unlink()
+    log.evaluated(20, {"val/accuracy": 0.6})
+    log.page()
+    assert not index.exists()  # too soon, and made up for
+    clock["s"] += 60
+    log.page()
+    assert index.exists()
+    monkeypatch.setattr(run_log.own_page.page, "write", lambda workdir: 1 / 0)
+    for _ in range(2):
+        clock["s"] += 60
+        log.evaluated(30, {"val/accuracy": 0.7})
+        log.page()
+    log.close()
+    said = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert len(said) == 1 and "was not made: ZeroDivisionError" in said[0]
 
 
 def test_lines_come_by_time(tmp_path: pathlib.Path, clock: Any, capsys: Any) -> None:
@@ -68,7 +129,7 @@ def test_lines_come_by_time(tmp_path: pathlib.Path, clock: Any, capsys: Any) -> 
 def test_a_line_of_the_paper_s_run_fits(tmp_path: pathlib.Path, capsys: Any) -> None:
     """Of 78,000 steps at a GPU's speed a line has at most 100 characters."""
     log = RunLog(tmp_path, 77_000, total_steps=78_000, every_steps=50, batch_size=128,
-                 steps_per_epoch=390, first_spread=1.0)  # fmt: skip
+                 steps_per_epoch=390, first_spread=1.0, rates=RATES, settings={})  # fmt: skip
     log._rate = 12.0 / 3600  # so that hours are left
     line = log._line(77_001, {n: v[0] for n, v in told(77_001, 1).items()} | {
         "cross_entropy": 1.576, "accuracy": 0.454, "log_density_data": -13.51,

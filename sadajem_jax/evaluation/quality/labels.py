@@ -6,7 +6,9 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-RESERVED = ("buffer", "fresh", "released", "inception", "efficientnet_lite0")
+BUFFER, FRESH = "buffer", "fresh"  # sets that are no files
+EFFICIENTNET = "efficientnet_lite0"
+RESERVED = (BUFFER, FRESH, "released", "inception", EFFICIENTNET)
 
 
 def label_of(path: str | os.PathLike[str], taken: Sequence[str] = ()) -> str:

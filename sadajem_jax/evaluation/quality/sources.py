@@ -12,13 +12,12 @@ import numpy as np
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.progress import Advance, Progress
 from sadajem_jax.evaluation.costs import Cost
-from sadajem_jax.evaluation.quality.labels import label_of
+from sadajem_jax.evaluation.quality.labels import BUFFER, FRESH, label_of
 from sadajem_jax.inference import image_files
 from sadajem_jax.inference.model import Model
 from sadajem_jax.inference.pictures import to_uint8
 from sadajem_jax.randomness import run_key
 
-BUFFER, FRESH = "buffer", "fresh"
 Made = Callable[[Advance | None], tuple[np.ndarray, str]]
 """(progress) -> (images [N, H, W, channels] uint8, what they are in words)."""
 

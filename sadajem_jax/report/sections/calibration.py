@@ -1,4 +1,4 @@
-"""Expected calibration error: ours of every model, then the paper's."""
+"""Expected calibration error and nll, before and after a temperature; then the paper's ECE."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from sadajem_jax.report import figures, html, names, ours, paper_numbers
 from sadajem_jax.report.html import cell, text
 from sadajem_jax.report.run import Run, Subject
 
-HEADER = ("", "ECE", "by chance alone", "before scaling", "after scaling", "temperature")
-ERRORS = ("ece", "ece_by_chance", "ece_unscaled", "ece_scaled")
+HEADER = (
+    *("", "ECE", "by chance alone", "temperature"),
+    *("ECE before", "ECE after", "nll before", "nll after"),
+)
+UNSCALED, TEMPERATURE = "calibration/ece_unscaled", "calibration/temperature"
+NO_OPTIMUM = "none is best"
 EXPLAINED = (
     "By chance alone: the ECE that a perfectly calibrated model of these confidences would get "
-    "from this many images. Before and after scaling are on the images that the temperature was "
-    "not fitted on."
+    "from this many images. Before and after: logits divided by 1 and by the temperature, on the "
+    "images that it was not fitted on; nll in nats. Lower is better of all but the temperature."
 )
 
 
@@ -22,7 +26,7 @@ def section(run: Run) -> str:
         return ""
     rows = [_our_row(run, subject) for subject in subjects]
     for system, value in paper_numbers.ECE.get(run.data, {}).items():
-        rows.append(("", (system, f"{value:.2f}%", "–", "–", "–", "–")))
+        rows.append(("", (system, f"{value:.2f}%", *["–"] * (len(HEADER) - 2))))
     notes = " ".join([EXPLAINED, *run.notes("calibration")])
     return (
         f"{html.heading('Calibration')}\n<p>{text(notes)}</p>\n{html.table(HEADER, rows)}\n"
@@ -31,10 +35,24 @@ def section(run: Run) -> str:
 
 
 def _our_row(run: Run, subject: Subject) -> html.Row:
-    """A dash where there is no number, as of a temperature that has no optimum."""
-    errors = [run.value(subject, f"calibration/{name}") for name in ERRORS]
-    temperature = run.value(subject, "calibration/temperature")
-    cells = [*(cell(value, "{:.2%}") for value in errors), cell(temperature, "{:.3f}")]
+    """A dash where there is no number."""
+
+    def shown(form: str, *names: str) -> list[str]:
+        return [cell(run.value(subject, f"calibration/{name}"), form) for name in names]
+
+    cells = [
+        *shown("{:.2%}", "ece", "ece_by_chance"),
+        _temperature(run, subject),
+        *shown("{:.2%}", "ece_unscaled", "ece_scaled"),
+        *shown("{:.3f}", "nll_unscaled", "nll_scaled"),
+    ]
     behind = run.behind(run.name_of(subject, "calibration/ece"))
     share = names.share(behind.get("size"))
     return ours.row(run, subject, cells, f"{share} test images" if share else "")
+
+
+def _temperature(run: Run, subject: Subject) -> str:
+    """Where one was sought and not found, its likelihood has no optimum in the range searched."""
+    found = run.value(subject, TEMPERATURE)
+    was_sought = run.name_of(subject, UNSCALED) is not None
+    return NO_OPTIMUM if found is None and was_sought else cell(found, "{:.3f}")

@@ -38,10 +38,10 @@ def title(run: Run) -> str:
 def _facts(run: Run) -> str:
     done = {name: r for name, r in run.pieces.items() if "not_computed" not in r}
     steps = sorted({record["step"] for record in done.values() if "step" in record})
-    of = " and ".join(f"{step:,}" for step in steps) or "none"
+    of = f"; checkpoint of step {' and '.join(f'{step:,}' for step in steps)}" if steps else ""
     device = next((r["hardware"] for r in run.pieces.values() if r.get("hardware")), "")
     where = f"evaluated on {device}" if device else "nothing evaluated yet"
-    return f"{ours.model(run, next(iter(run.models), None))}; checkpoint of step {of}; {where}"
+    return f"{ours.model(run, next(iter(run.models), None))}{of}; {where}"
 
 
 def _first_set(run: Run) -> Iterator[tuple[str, tuple[str, ...], str]]:

@@ -7,6 +7,10 @@ from sadajem_jax.report.html import text
 from sadajem_jax.report.run import Run
 
 FIRST = tuple(f"samples_{name}" for name in ("film", "fresh", "conditional", "buffer", "nearest"))
+EXPLAINED = (
+    "New images are the ends of chains: small steps, SGLD, towards higher log p(x). The replay "
+    "buffer holds the chains of the training, which went on with them from step to step."
+)
 
 
 def section(run: Run) -> str:
@@ -15,4 +19,5 @@ def section(run: Run) -> str:
     if not shown:
         return ""
     notes = "".join(f"<li>{text(note)}</li>" for note in run.notes("samples"))
-    return f"{html.heading('Samples')}\n{shown}\n<ul class='soft'>{notes}</ul>"
+    what = f"<p>{text(EXPLAINED)}</p>\n" if run.has_chains else ""
+    return f"{html.heading('Samples')}\n{what}{shown}\n<ul class='soft'>{notes}</ul>"

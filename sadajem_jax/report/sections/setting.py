@@ -17,18 +17,24 @@ HEADER = ("piece", "checkpoint", "time", "images/s", "hardware", "finished")
 
 def section(run: Run) -> str:
     """What one needs to do it again."""
-    rows = [_row(run, name, record) for name, record in run.pieces.items()]
+    done = {name: record for name, record in run.pieces.items() if "not_computed" not in record}
+    rows = [_row(run, name, record) for name, record in done.items()]
     fields = "".join(
         f"<div><code>{text(name)}</code><code>{text(value) or '&quot;&quot;'}</code></div>"
         for name, value in flat(run.config).items()
     )
     return (
-        f"{html.heading('Times and hardware')}\n{html.table(HEADER, rows)}\n"
+        f"{_times(rows)}"
         f"{html.heading('Config')}\n"
         f'<div class="columns">{fields}</div>\n'
         f'<p class="soft">sadajem-jax {__version__}; all numbers in float32 at the highest matrix '
         "precision, batch norm in evaluation mode unless a caption says otherwise.</p>"
     )
+
+
+def _times(rows: list[html.Row]) -> str:
+    table = html.table(HEADER, rows)
+    return f"{html.heading('Times and hardware')}\n{table}\n" if rows else ""
 
 
 def _row(run: Run, name: str, record: Mapping[str, Any]) -> html.Row:

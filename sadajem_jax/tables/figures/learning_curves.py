@@ -12,6 +12,7 @@ from sadajem_jax.report import names
 from sadajem_jax.tables.entries import Entry, Member
 from sadajem_jax.tables.figures import drawing
 from sadajem_jax.tables.figures.drawing import Drawn
+from sadajem_jax.workdir import files
 
 LOGS = ("train_metrics.jsonl", "eval_metrics.jsonl")
 PANELS = {  # key of a log: a panel's heading
@@ -74,7 +75,7 @@ def _lines(
 
 def _curves(member: Member) -> dict[str, np.ndarray]:
     """{"KEY": values, "KEY/epoch": where} of each curve that the logs hold."""
-    train, validation = (curves.read_log(member.run.workdir / name) for name in LOGS)
+    train, validation = (files.read_json_lines(member.run.workdir / name) for name in LOGS)
     if not train:
         return {}
     per_epoch = train[-1]["step"] / train[-1]["epoch"]

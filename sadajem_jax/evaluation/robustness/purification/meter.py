@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from sadajem_jax.console.progress import Advance
 
 
@@ -34,26 +32,3 @@ class Meter:
         self._done = done
         if self._progress:
             self._progress(done, self._stages * self._size)
-
-
-class Joint:
-    """The progress of attacks one after another as that of one.
-
-    Args:
-      progress: is told.
-      sizes: what each takes at most, in the order in which they are done.
-    """
-
-    def __init__(self, progress: Advance, sizes: Mapping[str, float]) -> None:
-        self._progress, self._sizes = progress, {k: max(1, round(n)) for k, n in sizes.items()}
-
-    def of(self, name: str) -> Advance:
-        """For one of them."""
-        names = list(self._sizes)
-        before = sum(self._sizes[other] for other in names[: names.index(name)])
-        size, everything = self._sizes[name], sum(self._sizes.values())
-
-        def hear(done: int, total: int) -> None:
-            self._progress(before + size * done // total, everything)
-
-        return hear

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sadajem_jax.console.progress import Advance
+from sadajem_jax.console.progress import Advance, Joint
 from sadajem_jax.data.loading import Images
 from sadajem_jax.evaluation import networks
 from sadajem_jax.evaluation.asked import Asked
@@ -25,7 +25,6 @@ from sadajem_jax.evaluation.passes import GRADIENT_SHARE
 from sadajem_jax.evaluation.robustness import refusals, unfinished
 from sadajem_jax.evaluation.robustness.purification import attack, cost, notes, picture
 from sadajem_jax.evaluation.robustness.purification.campaign import MISCLASSIFIED, STANDS, Result
-from sadajem_jax.evaluation.robustness.purification.meter import Joint
 from sadajem_jax.evaluation.robustness.purification.presets import Purification
 from sadajem_jax.inference.images import as_float
 
