@@ -1,4 +1,4 @@
-"""What is said of the demo is what was seen: README.md and RESULTS.md beside docs/demo.json."""
+"""What is said of the demo is what was seen: the marked texts beside docs/demo.json."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ def test_another_number_is_another_text() -> None:
     """A text depends on the numbers: with another accuracy, or time, it says so."""
     seen = said.numbers()
     seen["metrics"]["test/accuracy"], seen["seconds"]["all"] = 0.1234, 61
-    for text in (write(seen) for write in said.TEXTS.values()):
+    for text in (said.readme(seen), said.results(seen)):
         assert "12.3" in text and "1 min 01 s" in text
+    assert "another line" in said.first_hour(seen | {"log": ["another line"]})
 
 
 def test_the_demo_that_was_seen_is_the_demo_that_ships() -> None:

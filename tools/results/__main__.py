@@ -3,8 +3,8 @@
   make results
 
 Runs the last commit's demo in an empty clone, on a machine that does nothing else. Writes
-docs/demo.json, what stands between the marks in README.md and RESULTS.md, docs/digits_samples.png
-and, by Chromium, docs/digits_report.png.
+docs/demo.json, what stands between the marks in README.md, RESULTS.md and docs/first_hour.md, and
+in docs/ the pictures digits_samples.png and, by Chromium, digits_report.png and digits_phone.png.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sadajem_jax.workdir import files
 from tools.results import demo, said
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-SIZE = "1100,1250"  # of the page's picture, pixels
+SCREENS = {"digits_report": "1100,1250", "digits_phone": "390,1250"}  # pixels
 QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run")
 
 
@@ -42,17 +42,14 @@ def main() -> int:
 
 
 def _pictures(workdir: pathlib.Path, browser: str, profile: pathlib.Path) -> None:
-    """The last grid of samples, and the top of the report's page."""
-    shutil.copyfile(max(workdir.glob("samples/*.png")), said.ROOT / "docs" / "digits_samples.png")
-    subprocess.run(
-        [
-            *(browser, *QUIET, f"--user-data-dir={profile}", f"--window-size={SIZE}"),
-            f"--screenshot={said.ROOT / 'docs' / 'digits_report.png'}",
-            (workdir / "report" / "index.html").as_uri(),
-        ],
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
+    """The last grid of samples, and the top of the report's page on two screens."""
+    docs = said.ROOT / "docs"
+    shutil.copyfile(max(workdir.glob("samples/*.png")), docs / "digits_samples.png")
+    page = (workdir / "report" / "index.html").as_uri()
+    for name, size in SCREENS.items():
+        given = (f"--user-data-dir={profile}", f"--window-size={size}")
+        shot = f"--screenshot={docs / name}.png"
+        subprocess.run([browser, *QUIET, *given, shot, page], check=True, stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def run(folder: pathlib.Path) -> dict[str, Any]:
       folder: an empty one; the clone and its compiled programs stay in it.
 
     Returns:
-      As docs/demo.json: date, hardware, versions, seconds, the config and all numbers.
+      As docs/demo.json: date, hardware, versions, seconds, config, all numbers, what it printed.
 
     Raises:
       subprocess.CalledProcessError: if anything of it fails.
@@ -30,15 +30,29 @@ def run(folder: pathlib.Path) -> dict[str, Any]:
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     _make(clone, ".venv/.installed")
     installed = time.monotonic()
-    _make(clone, "demo")
-    return seen(clone, installed - started, time.monotonic() - started)
+    log = _make(clone, "demo")
+    return seen(clone, installed - started, time.monotonic() - started) | {"log": log}
 
 
-def _make(clone: pathlib.Path, target: str) -> None:
-    """Runs a target with a compilation cache of its own, as on a machine that has none."""
+def _make(clone: pathlib.Path, target: str) -> list[str]:
+    """Runs a target with a compilation cache of its own, as on a machine that has none.
+
+    Returns:
+      The lines that it prints, as they come.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     kept["SADAJEM_CACHE_DIR"] = str(clone.parent / "cache")
-    subprocess.run(["make", target], cwd=clone, env=kept, check=True)
+    lines, command = [], ["make", target]
+    to = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=clone, env=kept, stdout=to, stderr=subprocess.STDOUT, text=True
+    ) as made:
+        for line in made.stdout or ():
+            print(line, end="", flush=True)
+            lines.append(line.rstrip())
+    if made.returncode:
+        raise subprocess.CalledProcessError(made.returncode, command)
+    return lines
 
 
 def seen(clone: pathlib.Path, installing: float, everything: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What README.md and RESULTS.md say of the demo, written from docs/demo.json alone.
+"""What README.md, RESULTS.md and docs/first_hour.md say of the demo, from docs/demo.json alone.
 
 Each text stands between two marks, so that it can be written again and held to the numbers.
 """
@@ -43,6 +43,11 @@ def results(seen: dict[str, Any]) -> str:
     """The paragraph and the table of RESULTS.md."""
     table = "".join(f"| {what} | {value} | {took} |\n" for what, value, took in _rows(seen))
     return f"{_paragraph(RESULTS, seen)}\n| | | seconds |\n|---|---|---|\n{table}"
+
+
+def first_hour(seen: dict[str, Any]) -> str:
+    """The log of docs/first_hour.md."""
+    return "\n".join(["```", "$ make demo", *seen["log"], "```", ""])
 
 
 def _paragraph(template: str, seen: dict[str, Any]) -> str:
@@ -97,4 +102,4 @@ def between_marks(text: str, said: str) -> str:
     return before + START + said + END + rest.partition(END)[2]
 
 
-TEXTS = {"README.md": readme, "RESULTS.md": results}
+TEXTS = {"README.md": readme, "RESULTS.md": results, "docs/first_hour.md": first_hour}
