@@ -52,13 +52,14 @@ def test_what_a_card_cannot_hold_is_said(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_plan_in_float32_says_what_a_card_took(capsys: pytest.CaptureFixture[str]) -> None:
     """The peak that was measured stands beside the count, and whether as much more fits here."""
-    assert main.main([*PLAN, "--device=h100"]) == 0
+    float32 = [*PLAN, "--config.model.dtype=float32"]
+    assert main.main([*float32, "--device=h100"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "caution" in line]
     assert "took 11.9 GB at its peak, where 6.5 were counted" in line and line.endswith(
         "which fits"
     )
     wide = ["--config.train.batch_size_px=256", "--config.train.batch_size_label=256"]
-    assert main.main([*PLAN, *wide, "--device=rtx4090"]) == 0
+    assert main.main([*float32, *wide, "--device=rtx4090"]) == 0
     memory_line, line = capsys.readouterr().out.splitlines()[-3:-1]
     assert "; fits the" in memory_line and line.endswith("which does not fit")
 
