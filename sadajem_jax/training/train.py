@@ -185,44 +185,53 @@ def attempt(job: Job, retries: Retries) -> TrainState:
     Raises:
       Diverged: as `divergence.check`.
     """
-    recipe, cadence = job.recipe, job.recipe.cadence
-    made = experiment.build(
-        recipe,
-        job.images,
-        retries.restarts,
-        retries.num_sgld_steps,
-        over=sharding.mesh_of(recipe),
-    )
+    restarts, num_sgld_steps = retries.restarts, retries.num_sgld_steps
+    over = sharding.mesh_of(job.recipe)
+    made = experiment.build(job.recipe, job.images, restarts, num_sgld_steps, over=over)
     state, first_spread = restored_or_first(job, made)
-    notes = identity.notes(recipe.settings, job.trained_on, first_spread) | {
-        "restarts": retries.restarts,
-        "num_sgld_steps": retries.num_sgld_steps,
-    }
-    per_epoch = schedule.steps_per_epoch(recipe.settings, len(job.images.labels))
+    notes = identity.notes(job.recipe.settings, job.trained_on, first_spread)
+    notes |= {"restarts": restarts, "num_sgld_steps": num_sgld_steps}
     step = int(state.step)
-    log = (RunLog if processes.is_first() else Quiet)(
-        job.workdir,
-        step,
-        total_steps=made.total_steps,
-        every_steps=cadence.log,
-        batch_size=recipe.batch_size_label,
-        steps_per_epoch=per_epoch,
-        first_spread=first_spread,
-        rates=schedule.rates(made.rate, made.total_steps),
-        settings=recipe.settings,
-    )
-    validator = Validator(
-        job.workdir,
-        step,
-        functools.partial(result.light, recipe, job.held_out),
-        tell=log.evaluated,
-        every_steps=cadence.validate_epochs * per_epoch,
-        total_steps=made.total_steps,
-        judges=recipe.val_size > 0,
-        notes=notes,
-    )
+    log = opened_log(job, made, step, first_spread)
+    validator = opened_validator(job, made, step, notes, log)
     with contextlib.closing(log), contextlib.closing(validator):
         return loop(job, made, state, notes, log, validator)
+
+
+def opened_log(job: Job, made: Experiment, step: int, first_spread: float) -> RunLog | Quiet:
+    """What the run tells from `step` on; of several processes the first alone speaks."""
+    return (RunLog if processes.is_first() else Quiet)(
+        job.workdir,
+        step,
+        total_steps=made.total_steps,
+        every_steps=job.recipe.cadence.log,
+        batch_size=job.recipe.batch_size_label,
+        steps_per_epoch=per_epoch(job),
+        first_spread=first_spread,
+        rates=schedule.rates(made.rate, made.total_steps),
+        settings=job.recipe.settings,
+    )
+
+
+def opened_validator(
+    job: Job, made: Experiment, step: int, notes: dict[str, Any], log: RunLog | Quiet
+) -> Validator:
+    """What judges the model on the way, and tells the log."""
+    return Validator(
+        job.workdir,
+        step,
+        functools.partial(result.light, job.recipe, job.held_out),
+        tell=log.evaluated,
+        every_steps=job.recipe.cadence.validate_epochs * per_epoch(job),
+        total_steps=made.total_steps,
+        judges=job.recipe.val_size > 0,
+        notes=notes,
+    )
+
+
+def per_epoch(job: Job) -> int:
+    """Steps an epoch."""
+    return schedule.steps_per_epoch(job.recipe.settings, len(job.images.labels))
 
 
 def restored_or_first(job: Job, made: Experiment) -> tuple[TrainState, float]:
