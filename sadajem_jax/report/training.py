@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from sadajem_jax.console.errors import UserError
 from sadajem_jax.workdir import files
 
 CURVES = pathlib.Path("figures") / "training_curves.png"  # that a training draws of itself
@@ -22,6 +23,7 @@ class Training(NamedTuple):
       judged: {name: value} of its last evaluation on the way, with "step"; {} before one.
       grid: the last picture of its samples, and its step; None before one.
       curves: the picture of its learning curves; None where there is none.
+      damaged: why its logs cannot be read; "" where they can.
     """
 
     step: int = 0
@@ -30,6 +32,7 @@ class Training(NamedTuple):
     judged: Mapping[str, float] = {}
     grid: tuple[pathlib.Path, int] | None = None
     curves: pathlib.Path | None = None
+    damaged: str = ""
 
     @property
     def goes_on(self) -> bool:
@@ -38,14 +41,13 @@ class Training(NamedTuple):
 
 
 def read(workdir: pathlib.Path, config: Mapping[str, Any]) -> Training:
-    """What W's logs and pictures say.
-
-    Raises:
-      UserError: if a log is damaged.
-    """
-    rows = files.read_json_lines(workdir / "train_metrics.jsonl")
-    judged = files.read_json_lines(workdir / "eval_metrics.jsonl")
+    """What W's logs and pictures say; a damaged log is said, and keeps no page from being made."""
     curves, grid = workdir / CURVES, _last_grid(workdir / "samples")
+    try:
+        rows = files.read_json_lines(workdir / "train_metrics.jsonl")
+        judged = files.read_json_lines(workdir / "eval_metrics.jsonl")
+    except UserError as error:
+        return Training(grid=grid, damaged=str(error))
     if not rows:
         return Training(grid=grid)
     per_epoch = rows[-1]["step"] / rows[-1].get("epoch", math.nan)

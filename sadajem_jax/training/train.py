@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sadajem_jax import backend
 from sadajem_jax.console import lost, processes
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.processes import of_first
@@ -135,7 +136,7 @@ def prepared(
     experiment.require_enough(recipe, images)
     print(f"{described(recipe)}; {len(images.labels):,} training images", flush=True)
     if past is None:
-        if jax.default_backend() == "cpu" and recipe.network.dtype == jnp.bfloat16:
+        if backend.on_cpu() and recipe.network.dtype == jnp.bfloat16:
             print("a CPU is faster in float32: --config.model.dtype=float32", flush=True)
         of_first(lambda: folder.set_aside(workdir))
     of_first(lambda: run_settings.write(workdir, recipe.settings))

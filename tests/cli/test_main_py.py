@@ -116,7 +116,8 @@ def test_ctrl_c_in_an_evaluation_leaves_a_line() -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    assert process.stdout is not None and process.stdout.readline() == "workdir: W\n"
+    assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=30)[1]
     assert error == "stopped; the same command goes on\n"

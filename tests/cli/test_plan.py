@@ -17,9 +17,9 @@ from sadajem_jax.wide_resnet import WideResNet
 
 
 def recipe(**fields: Any) -> Recipe:
-    """CIFAR-10's with K = 5; fields by name, a double underscore for the dot."""
+    """CIFAR-10's with K = 5 in float32; fields by name, a double underscore for the dot."""
     made = config.load("configs/cifar10.py")
-    given = {"sgld__num_steps": 5} | fields
+    given = {"sgld__num_steps": 5, "model__dtype": "float32"} | fields
     config.override(made, {name.replace("__", "."): str(v) for name, v in given.items()})
     return recipes.of(made)
 

@@ -540,6 +540,7 @@ def test_a_damaged_log_stops_no_other_part(fresh: pathlib.Path) -> None:
     assert run(fresh, eval__only="accuracy,curves", eval__force="True") == 0
     pieces = records.read_pieces(fresh)
     assert "line 1: expected JSON" in pieces["curves"]["not_computed"]
+    assert "Its log cannot be read: " in (fresh / "report" / "index.html").read_text()
     assert "not_computed" not in pieces["accuracy"]
 
 

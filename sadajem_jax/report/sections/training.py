@@ -21,11 +21,13 @@ EARLY = "They are to be looked at; nothing is to be chosen by what the test imag
 def section(run: Run) -> str:
     """That the run goes on, its last numbers, its last samples and its curves."""
     goes_on, pictures = run.training.goes_on, "\n".join(_pictures(run))
-    if not goes_on and not pictures:
+    if not (goes_on or pictures or run.training.damaged):
         return ""
     title = "The training so far" if goes_on else "The training"
     shown = f'<div class="figures">\n{pictures}\n</div>' if pictures else ""
-    blocks = [html.heading(title), _news(run) if goes_on else "", _numbers(run), shown]
+    damage = f"<p>Its log cannot be read: {text(run.training.damaged)}</p>"
+    news = _news(run) if goes_on else damage if run.training.damaged else ""
+    blocks = [html.heading(title), news, _numbers(run), shown]
     return "\n".join(filter(None, blocks))
 
 

@@ -115,16 +115,14 @@ def test_without_weights_one_line_says_where_they_are_had(home: pathlib.Path) ->
     [
         ({"inception": "HOME/weights.pickle"}, "inception", "weights.pickle is a pickle"),
         ({"inception": "HOME/nowhere.pth"}, "inception", "nowhere.pth holds none"),
-        ({"features": "HOME/nowhere"}, "nowhere", "nowhere"),
         ({"features": "HOME/W2", "images": "HOME/few.npz"}, "W2/few", "at least 6 images to judge"),
-        ({"features": "HOME/W2", "images": "HOME/no.npz"}, "W2/no", "found nothing of that name"),
     ],
-    ids=["pickle", "no file", "no run", "few images", "no images"],
+    ids=["pickle", "no file", "few images"],
 )
 def test_what_cannot_be_done_is_a_line(
     overrides: dict[str, str], piece: str, line: str, home: pathlib.Path
 ) -> None:
-    """Refused weights, no run, too few images or none are said; the status is a user's error."""
+    """Refused weights or too few images are said; the status is a user's error."""
     assert evaluate(home, **overrides) in (0, 2)
     assert line in read(home, "evaluation.json")[f"quality/{piece}"]["not_computed"]
 
