@@ -29,7 +29,9 @@ def test_another_number_is_another_text() -> None:
 
 def test_the_demo_that_was_seen_is_the_demo_that_ships() -> None:
     """docs/demo.json was made with today's configs/digits.py: a change asks for `make results`."""
-    assert said.numbers()["config"] == json.loads(json.dumps(configs.load("digits").to_dict()))
+    assert said.numbers()["config"] == json.loads(
+        json.dumps(configs.load("configs/digits.py").to_dict())
+    )
 
 
 def test_a_finished_demo_is_read(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

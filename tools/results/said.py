@@ -23,10 +23,10 @@ from a near mirror, {versions}) and reaches {accuracy:.1%} on the 297 held-out d
 lines it prints say where the numbers, the pictures and the report are."""
 
 RESULTS = """\
-`make demo` in an empty clone, nothing compiled before, {hardware}, {versions}: **{all}**, of it
-{installing} of installation (packages from a near mirror), {training} of training steps ({steps} of
-WRN-{depth}-{width}, K = {num_sgld_steps}) and {evaluating} of evaluation. Test accuracy
-**{accuracy:.2%}**, nll {nll:.3f} nats on the 297 held-out digits."""
+`make demo` in an empty clone, nothing compiled before, {hardware}, {versions}: **{all}**,
+which is {after} after {installing} of installation (packages from a near mirror); {training} are
+training steps ({steps} of WRN-{depth}-{width}, K = {num_sgld_steps}), {evaluating} evaluation.
+Test accuracy **{accuracy:.2%}**, nll {nll:.3f} nats on the 297 held-out digits."""
 
 
 def numbers() -> dict[str, Any]:
@@ -54,6 +54,7 @@ def _paragraph(template: str, seen: dict[str, Any]) -> str:
     config, found = seen["config"], seen["metrics"]
     text = template.format(
         **{name: duration(seconds) for name, seconds in seen["seconds"].items()},
+        after=duration(seen["seconds"]["all"] - seen["seconds"]["installing"]),
         versions=f"Python {seen['python']}, jax {seen['jax']}, {seen['date']}",
         hardware=seen["hardware"],
         steps=found["train/steps"],
