@@ -22,6 +22,15 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
 import jax
 import pytest
 
+from tests import pages
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_pages():
+    """Trainings draw no page of their own, but where a test asks for it."""
+    with pages.left_out():
+        yield
+
 
 @pytest.fixture
 def x64():

@@ -20,7 +20,7 @@ from sadajem_jax.training import divergence, result, run_log
 from sadajem_jax.workdir import restarts
 from sadajem_jax.workdir.checkpoint import Checkpoints
 from sadajem_jax.workdir.restarts import Retries
-from tests import events, runs
+from tests import events, pages, runs
 
 LIKE_FINISHED = {
     "data__val_size": 100,
@@ -34,7 +34,8 @@ LIKE_FINISHED = {
 def finished(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The workdir of a finished tiny run, with validation and averages."""
     workdir = tmp_path_factory.mktemp("run")
-    assert main.main(runs.command(workdir, **LIKE_FINISHED)) == 0
+    with pages.drawn():
+        assert main.main(runs.command(workdir, **LIKE_FINISHED)) == 0
     return workdir
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from sadajem_jax import backend
 from sadajem_jax.training import run_log
 from sadajem_jax.training.run_log import RunLog
-from tests import events
+from tests import events, pages
 
 STEPS = 40
 RATES = np.arange(1, STEPS + 1) / 1000
@@ -82,6 +83,14 @@ def test_tensorboard_has_groups_the_config_and_what_was_evaluated(
     assert plugins["_hparams_/session_start_info"] == "hparams"
 
 
+@pytest.fixture
+def drawn_pages() -> Iterator[None]:
+    """Pages are drawn, as they are but in tests."""
+    with pages.drawn():
+        yield
+
+
+@pytest.mark.usefixtures("drawn_pages")
 def test_the_page_is_made_with_news_and_not_every_moment(
     tmp_path: pathlib.Path, clock: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
