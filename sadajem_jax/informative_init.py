@@ -24,7 +24,7 @@ from sadajem_jax.augment import to_float
 JITTER_STD = 0.01  # its square is the 1e-4 that the released code adds to the covariances' diagonal
 # Rows of one class made together: the images are read once for all of them.
 CHUNK = 16  # of the few that fall due in a feed
-FILL_CHUNK = 128  # of a whole buffer
+FILL_CHUNK = 1000  # of a whole buffer, at most
 
 
 class Starts(NamedTuple):
@@ -63,7 +63,9 @@ def informative(images: jax.Array, labels: np.ndarray, num_classes: int) -> Star
     data = by_class(images, labels, num_classes)
 
     def fill(keys: jax.Array) -> jax.Array:
-        return class_gaussian(keys, np.arange(len(keys)) % num_classes, data, FILL_CHUNK)
+        of_a_class = -(-len(keys) // num_classes)
+        chunk = min(FILL_CHUNK, of_a_class)
+        return class_gaussian(keys, np.arange(len(keys)) % num_classes, data, chunk)
 
     drawn = partial(_drawn_classes, num_classes=num_classes)
     return Starts(drawn, fill, lambda keys, classes: class_gaussian(keys, classes, data))

@@ -72,8 +72,13 @@ def logged_steps(workdir: pathlib.Path) -> list[int]:
 
 def final_state(workdir: pathlib.Path) -> dict[str, Any]:
     """The last checkpoint's state, nested by the names of TrainState's fields."""
+    return state_of(workdir, -1)
+
+
+def state_of(workdir: pathlib.Path, number: int) -> dict[str, Any]:
+    """The state of the checkpoint of that number, in the order of their steps."""
     checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
-    return checkpoints.read(checkpoints.steps()[-1]).state
+    return checkpoints.read(checkpoints.steps()[number]).state
 
 
 def assert_same_bits(one: Any, other: Any) -> None:

@@ -57,24 +57,13 @@ def arguments(run: Experiment, spec: DatasetSpec, num_images: int) -> Arguments:
     """The shapes that a block of a run takes, with so many training images."""
     return Arguments(
         state=jax.eval_shape(run.initial_state),
-        feed=feed(run, spec.image_shape),
+        feed=run.feeder.shapes(spec.image_shape),
         data=Dataset(
             Shape((num_images, *spec.image_shape), jnp.uint8), Shape((num_images,), jnp.int32)
         ),
         key=jax.eval_shape(lambda: run.key),
         num_steps=Shape((), jnp.int32),
     )
-
-
-def feed(run: Experiment, image_shape: tuple[int, ...]) -> Feed:
-    """The shapes of what `Feeder.feed` prepares."""
-    feeder = run.feeder
-    px, label = (
-        Shape((feeder.window, size), jnp.int32)
-        for size in (feeder.px.batch_size, feeder.label.batch_size)
-    )
-    fresh = Shape((feeder.capacity, *image_shape), jnp.float32)
-    return Feed(Shape((), jnp.int32), px, label, fresh, fresh_row=px)
 
 
 def black(spec: DatasetSpec, count: int) -> Images:

@@ -84,6 +84,15 @@ class Feeder:
         self._due = jax.jit(functools.partial(_due, px.batch_size, window, reinit_prob))
         self._drawn = jax.jit(lambda *at: starts.drawn(_fresh_keys(*at)))
 
+    def shapes(self, image_shape: tuple[int, ...]) -> Feed:
+        """What `feed` prepares, each leaf a shape, for images (H, W, channels)."""
+        shape: Any = jax.ShapeDtypeStruct
+        px, label = (
+            shape((self.window, stream.batch_size), jnp.int32) for stream in (self.px, self.label)
+        )
+        fresh = shape((self.capacity, *image_shape), jnp.float32)
+        return Feed(shape((), jnp.int32), px, label, fresh, fresh_row=px)
+
     def feed(self, step: int) -> tuple[Feed, int]:
         """(feed, end): the feed that covers step, good for the steps up to (not including) end."""
         start = step - step % self.window

@@ -22,7 +22,6 @@ from sadajem_jax.workdir import files
 SECONDS_BETWEEN_LINES = {True: 5.0, False: 30.0}  # on a terminal, and in a file
 SECONDS_BETWEEN_PAGES = 60.0  # a page takes about a second
 DAY = 86_400.0
-COMPILING = "compiling the training step: a minute or less, seconds where it is known"
 LONG = (
     "this will take about {}: a GPU is meant for it (--mode=plan --device=h100 predicts one's "
     "time); configs/digits.py is for a laptop"
@@ -37,7 +36,7 @@ class Means:
         self._count, self._timed, self._seconds = 0, 0, 0.0
 
     def add(self, values: dict[str, float], seconds: float | None) -> None:
-        """A step's numbers, and how long it took; None where it also compiled."""
+        """A step's numbers, and how long it took; None: no rate counts it."""
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1
@@ -54,8 +53,8 @@ class Means:
 class RunLog:
     """Writes the means of every `every_steps` steps, and says in lines how the run goes.
 
-    A line comes after the first step and then by time, whatever a step takes. The first block
-    compiles: no rate counts it.
+    A line comes after the first step and then by time, whatever a step takes. No rate counts
+    the first block, which may load what was compiled.
 
     Args:
       workdir: W; writes W/train_metrics.jsonl, W/events/ and W/samples/.
@@ -95,15 +94,13 @@ class RunLog:
         self._said: float | None = None  # when the last line was
         self._watch = Watch(steps_per_epoch, first_spread)
         self._has_news, self._paged, self._complaint = False, -math.inf, ""
-        print(COMPILING, flush=True)
-        self._progress = Progress("compiling").__enter__()
+        # There is a bar of steps; a log file gets this class's own lines alone.
+        self._progress = Progress("training", unit="steps", done=step, lines=False)
 
     def add(self, step: int, metrics: dict[str, np.ndarray], seconds: float) -> None:
         """Takes the metrics [n] of the n steps up to `step`, which took `seconds`."""
         count = len(next(iter(metrics.values())))
         each = None if self._said is None else seconds / count
-        if self._said is None:
-            self._compiled(step - count)
         self._progress(step, self.total_steps)
         for i, done in enumerate(range(step - count + 1, step + 1)):
             values = {name: float(of_steps[i]) for name, of_steps in metrics.items()}
@@ -112,11 +109,6 @@ class RunLog:
             if done % self.every_steps == 0 or done == self.total_steps:
                 self._write(done)
         self._speak(step, seconds)
-
-    def _compiled(self, step: int) -> None:
-        """From here on there is a bar of steps; a log file gets this class's own lines alone."""
-        self._progress.close()
-        self._progress = Progress("training", unit="steps", done=step, lines=False)
 
     def _write(self, step: int) -> None:
         (scalars, rate), self._written = self._written.taken(), Means()

@@ -70,6 +70,18 @@ class Runner:
         self._seconds_per_step: float | None = None
         self._feeds = Feeds(self._placed_feed, experiment.total_steps, ahead=self.is_looped)
 
+    def compile(self, state: TrainState) -> None:
+        """Compiles the program now; waits for no array: only their shapes are looked at.
+
+        Args:
+          state: the first one, wherever it lies.
+        """
+        e, count = self.experiment, (1,) * self.is_looped
+        like = sharding.shapes_of(state, sharding.state_on(e.over))
+        feed = e.feeder.shapes(state.buffer.shape[1:])
+        feed = sharding.shapes_of(feed, sharding.feed_on(e.over))
+        self._program.lower(like, feed, e.data, e.key, *count).compile()
+
     def run(self, state: TrainState, step: int, until: int) -> Block:
         """Runs steps from `step` (= state.step) on, at most until `until`, maybe fewer.
 

@@ -57,6 +57,20 @@ def placed(tree: Any, placement: Any) -> Any:
     return jax.tree.map(_of_own, tree, jax.tree.broadcast(placement, tree))
 
 
+def shapes_of(tree: Any, placement: Any) -> Any:
+    """What stands for the tree, placed, where a program is compiled; None: the tree itself.
+
+    JAX finds a program again by where its arguments lie, too.
+    """
+    if placement is None:
+        return tree
+
+    def shape(x: Any, where: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where)
+
+    return jax.tree.map(shape, tree, jax.tree.broadcast(placement, tree))
+
+
 def _of_own(x: Any, placement: NamedSharding) -> jax.Array:
     """An array over all processes' devices, of which this one places what its own hold."""
     if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):

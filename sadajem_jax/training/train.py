@@ -16,6 +16,7 @@ from sadajem_jax import backend
 from sadajem_jax.console import lost, processes
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.processes import of_first
+from sadajem_jax.console.progress import Progress
 from sadajem_jax.data import loading
 from sadajem_jax.data.loading import Images
 from sadajem_jax.evaluation import hardware
@@ -43,6 +44,7 @@ from sadajem_jax.workdir import settings as run_settings
 from sadajem_jax.workdir.checkpoint import Checkpoints
 from sadajem_jax.workdir.restarts import Retries
 
+COMPILING = "compiling the training step: a minute or less, seconds where it is known"
 SHOWN = 100  # buffer images of a grid, and those that the watch looks at
 
 
@@ -189,14 +191,27 @@ def attempt(job: Job, retries: Retries) -> TrainState:
     restarts, num_sgld_steps = retries.restarts, retries.num_sgld_steps
     over = sharding.mesh_of(job.recipe)
     made = experiment.build(job.recipe, job.images, restarts, num_sgld_steps, over=over)
-    state, first_spread = restored_or_first(job, made)
+    runner = Runner(made, job.stop)
+    state, first_spread = ready(job, runner)
     notes = identity.notes(job.recipe.settings, job.trained_on, first_spread)
     notes |= {"restarts": restarts, "num_sgld_steps": num_sgld_steps}
     step = int(state.step)
     log = opened_log(job, made, step, first_spread)
     validator = opened_validator(job, made, step, notes, log)
     with contextlib.closing(log), contextlib.closing(validator):
-        return loop(job, made, state, notes, log, validator)
+        return loop(job, runner, state, notes, log, validator)
+
+
+def ready(job: Job, runner: Runner) -> tuple[TrainState, float]:
+    """The state to go on from and the spread of the first buffer, once the step is compiled.
+
+    The devices fill the buffer while this process compiles.
+    """
+    state, known = restored_or_first(job, runner.experiment)
+    print(COMPILING, flush=True)
+    with Progress("getting ready"):
+        runner.compile(state)
+        return state, spread(shown(state)) if known is None else known
 
 
 def opened_log(job: Job, made: Experiment, step: int, first_spread: float) -> RunLog | Quiet:
@@ -235,20 +250,19 @@ def per_epoch(job: Job) -> int:
     return schedule.steps_per_epoch(job.recipe.settings, len(job.images.labels))
 
 
-def restored_or_first(job: Job, made: Experiment) -> tuple[TrainState, float]:
-    """(last good checkpoint's state or the first one, the spread of the first buffer)."""
+def restored_or_first(job: Job, made: Experiment) -> tuple[TrainState, float | None]:
+    """(last good checkpoint's state or the first one, the first buffer's spread where noted)."""
     checkpoints = job.checkpoints
     found = checkpoints.read_last()
     if found is None:
         print(f"filling the buffer with {job.recipe.buffer_size:,} chain starts", flush=True)
         state = init_from.adopt(job.recipe.init_from, made.initial_state())
-        return state, spread(shown(state))
+        return state, None
     state = checkpoints.fill(jax.eval_shape(made.initial_state), found)
     for damaged in [s for s in checkpoints.steps() if s > found.step]:
         checkpoints.delete(damaged)
     print(f"going on from the checkpoint of step {found.step:,}", flush=True)
-    known = found.notes.get("first_spread")  # none of an older version's
-    return state, spread(shown(state)) if known is None else known
+    return state, found.notes.get("first_spread")  # none of an older version's
 
 
 def shown(state: TrainState) -> np.ndarray:
@@ -258,14 +272,14 @@ def shown(state: TrainState) -> np.ndarray:
 
 def loop(
     job: Job,
-    made: Experiment,
+    runner: Runner,
     state: TrainState,
     notes: dict[str, Any],
     log: RunLog | Quiet,
     validator: Validator,
 ) -> TrainState:
     """Runs the steps that are left, saving, evaluating and drawing samples on the way."""
-    runner, step, cadence = Runner(made, job.stop), int(state.step), job.recipe.cadence
+    made, step, cadence = runner.experiment, int(state.step), job.recipe.cadence
     drawn = -1
     job.checkpoints.save(step, state, **notes)
     while step < made.total_steps and not job.stop():

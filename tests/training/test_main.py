@@ -22,11 +22,14 @@ from sadajem_jax.workdir.checkpoint import Checkpoints
 from sadajem_jax.workdir.restarts import Retries
 from tests import events, pages, runs
 
+# Each setting that enters a step's program, its run's length too, is one more to compile: all the
+# runs here but two have one of two programs, this one's and that of `runs.TINY`.
 LIKE_FINISHED = {
     "data__val_size": 100,
     "eval__every_epochs": 1,
     "train__ema_decay": 0.9,
-    "train__num_steps": 90,
+    "train__batch_size_label": 100,
+    "train__num_steps": 20,
 }
 
 
@@ -43,25 +46,25 @@ def test_writes_what_it_says(finished: pathlib.Path) -> None:
     """A run leaves its config, log, events, grids, checkpoints and numbers."""
     metrics = json.loads((finished / "metrics.json").read_text())
     assert 0.2 < metrics["test/accuracy"] <= 1 and metrics["test/nll"] > 0
-    assert metrics["train/steps"] == 90 and metrics["train/images_per_second"] > 0
+    assert metrics["train/steps"] == 20 and metrics["train/images_per_second"] > 0
     assert json.loads((finished / "config.json").read_text())["buffer"]["size"] == 40
-    assert runs.logged_steps(finished) == list(range(1, 91))
+    assert runs.logged_steps(finished) == list(range(1, 21))
     assert list((finished / "events").glob("events.out.tfevents.*"))
     page = (finished / "report" / "index.html").read_text()
     assert page.count("<img") == 3 and "run goes on" not in page  # a grid, curves in two
     grids = sorted((finished / "samples").glob("*.png"))
-    assert len(grids) == 5 and np.asarray(Image.open(grids[-1])).std() > 10
-    assert sorted(int(p.name) for p in (finished / "checkpoints").iterdir()) == [77, 84, 90]
+    assert len(grids) == 1 and np.asarray(Image.open(grids[-1])).std() > 10
+    assert sorted(int(p.name) for p in (finished / "checkpoints").iterdir()) == [7, 14, 20]
 
 
 def test_tensorboard_ends_with_the_numbers(finished: pathlib.Path) -> None:
     """Learning rates, validations and the test numbers of the last and the best model are shown."""
     found = {(n, tag): x for n, tag, x in events.scalars(events.read_folder(finished / "events"))}
     metrics = json.loads((finished / "metrics.json").read_text())
-    assert found[90, "test/accuracy"] == pytest.approx(metrics["test/accuracy"])
-    assert found[90, "best/test/accuracy"] == pytest.approx(metrics["best/test/accuracy"])
-    assert {(87, "val/accuracy"), (90, "val/accuracy")} <= found.keys()
-    assert found[90, "learning_rate"] < found[45, "learning_rate"] < 0.1
+    assert found[20, "test/accuracy"] == pytest.approx(metrics["test/accuracy"])
+    assert found[20, "best/test/accuracy"] == pytest.approx(metrics["best/test/accuracy"])
+    assert {(14, "val/accuracy"), (20, "val/accuracy")} <= found.keys()
+    assert found[20, "learning_rate"] < found[10, "learning_rate"] < 0.1
 
 
 def test_log_density_rises_on_the_chain(finished: pathlib.Path) -> None:
@@ -76,7 +79,7 @@ def test_best_is_the_best_on_validation(finished: pathlib.Path) -> None:
     test numbers stand apart.
     """
     lines = [json.loads(x) for x in (finished / "eval_metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [87, 90]
+    assert [line["step"] for line in lines] == [14, 20]
     best = max(lines, key=lambda line: (line["val/accuracy"], -line["step"]))
     metrics = json.loads((finished / "metrics.json").read_text())
     assert metrics["best/train/steps"] == best["step"]
@@ -94,7 +97,7 @@ def test_average_follows_the_parameters(finished: pathlib.Path) -> None:
 def test_finished_run_prints_its_result(finished: pathlib.Path, capsys: Any) -> None:
     """The same command on a finished workdir trains nothing and prints the result."""
     settings = json.loads((finished / "config.json").read_text())
-    assert settings["train"]["num_steps"] == 90
+    assert settings["train"]["num_steps"] == 20
     argv = runs.command(finished, **LIKE_FINISHED)
     before = (finished / "train_metrics.jsonl").stat().st_mtime_ns
     assert main.main(argv) == 0
@@ -144,14 +147,11 @@ def test_damaged_checkpoint_falls_back(
 
 def test_init_from_another_run(finished: pathlib.Path, tmp_path: pathlib.Path, capsys: Any) -> None:
     """A run begins with the parameters of another one's last checkpoint, and says what it took."""
-    argv = runs.command(tmp_path, init_from=finished, train__num_steps=1, checkpoint__every_steps=1)
-    assert main.main(argv) == 0
-    first = Checkpoints(tmp_path / "checkpoints", read_only=True)
-    assert first.steps() == [0, 1]  # the first step's learning rate is 0: weights as they were
-    theirs, ours = runs.final_state(finished), runs.final_state(tmp_path)
+    assert main.main(runs.command(tmp_path, init_from=finished, checkpoint__keep=10)) == 0
+    theirs, ours = runs.final_state(finished), runs.state_of(tmp_path, 0)
     runs.assert_same_bits(ours["params"], theirs["params"])
     said = capsys.readouterr().out
-    assert f"init_from: the model of step 90 of {finished}\n" in said
+    assert f"init_from: the model of step 20 of {finished}\n" in said
     assert "parameters, running statistics; new: step, optimizer, buffer\n" in said
 
 
@@ -159,11 +159,9 @@ def test_averages_start_at_the_model_adopted(
     finished: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     """With init_from the averages begin at that run's parameters, not at random ones."""
-    argv = runs.command(
-        tmp_path, init_from=finished, train__num_steps=1, train__ema_decay=0.999, data__val_size=100
-    )
+    argv = runs.command(tmp_path, **LIKE_FINISHED, init_from=finished, checkpoint__keep=10)
     assert main.main(argv) == 0
-    theirs, ours = runs.final_state(finished), runs.final_state(tmp_path)
+    theirs, ours = runs.final_state(finished), runs.state_of(tmp_path, 0)
     runs.assert_same_bits(ours["ema"]["params"], theirs["params"])
 
 
@@ -198,12 +196,9 @@ def test_a_signal_that_comes_late_in_a_step_saves_it(
         return real(*args)
 
     monkeypatch.setattr(target, name, interrupted)
-    argv = runs.command(
-        tmp_path, eval__every_epochs=1, train__num_steps=100, log__samples_every_steps=50,
-        train__batch_size_label=100,
-    )  # fmt: skip
+    argv = runs.command(tmp_path, **LIKE_FINISHED, log__samples_every_steps=10)
     assert main.main(argv) == 128 + signal.SIGTERM
-    step = 15 if moment == "validation" else 50
+    step = 14 if moment == "validation" else 10
     assert f"saved at step {step}" in capsys.readouterr().out
     assert Checkpoints(tmp_path / "checkpoints", read_only=True).steps()[-1] == step
 
@@ -211,10 +206,7 @@ def test_a_signal_that_comes_late_in_a_step_saves_it(
 def test_a_retry_keeps_the_best(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Going back behind the only best model does not delete it."""
     monkeypatch.setattr(divergence, "check", Trouble(17))
-    argv = runs.command(
-        tmp_path, data__val_size=100, eval__every_epochs=1, train__batch_size_label=100,
-        train__num_steps=20, checkpoint__every_steps=50,
-    )  # fmt: skip
+    argv = runs.command(tmp_path, **LIKE_FINISHED, checkpoint__every_steps=50)
     kept: list[int] = []
     real = divergence.retire_stale
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -25,6 +26,17 @@ from sadajem_jax.training.experiment import Experiment
 from sadajem_jax.training.feed import Feeder, Stream
 from sadajem_jax.training.runner import Runner
 from sadajem_jax.wide_resnet import WideResNet
+
+COMPILED: list[str] = []
+"""An entry a program that was compiled or read from the cache."""
+
+
+def _heard(event: str, *_: Any, **__: Any) -> None:
+    if event.endswith("backend_compile_duration"):
+        COMPILED.append(event)
+
+
+jax.monitoring.register_event_duration_secs_listener(_heard)
 
 WINDOW = 4
 DATA = Dataset(jnp.arange(40, dtype=jnp.uint8).reshape(10, 2, 2, 1), jnp.arange(10))
@@ -91,7 +103,7 @@ class Counted:
 
 def first_state() -> TrainState:
     """The toy's state at step 0."""
-    return TrainState(jnp.zeros((), jnp.int32), {"w": jnp.ones(2)}, {}, (), jnp.zeros((3, 2)))
+    return TrainState(jnp.zeros((), jnp.int32), {"w": jnp.ones(2)}, {}, (), jnp.zeros((3, 2, 2, 1)))
 
 
 @pytest.fixture
@@ -131,6 +143,24 @@ def test_a_resumed_run_goes_the_same_way(looped: bool) -> None:
     state, _ = Counted(looped).run(first_state(), 6)
     resumed, _ = Counted(looped).run(state, 9)
     np.testing.assert_array_equal(resumed.params["w"], unbroken.params["w"])
+
+
+@pytest.mark.parametrize("looped", [False, True])
+@pytest.mark.parametrize("place", [lambda x: x, lambda x: jax.device_put(x, jax.devices()[0])])
+def test_what_is_compiled_ahead_is_what_runs(looped: bool, place: Callable[[Any], Any]) -> None:
+    """A first state, or one that lies where a checkpoint was read to, compiles nothing more."""
+
+    def compiled(ahead: bool) -> int:
+        counted, state = Counted(looped), place(first_state())
+        before = len(COMPILED)
+        if ahead:
+            counted.runner.compile(state)
+            assert len(COMPILED) == before + 1
+        counted.run(state, 6)
+        return len(COMPILED) - before
+
+    compiled(ahead=False)  # what both need
+    assert compiled(ahead=True) == compiled(ahead=False) > 1
 
 
 @pytest.mark.usefixtures("long_blocks")

@@ -27,6 +27,7 @@ import re
 import sys
 
 import jax
+import jax.monitoring
 import numpy as np
 
 from sadajem_jax import step_inputs
@@ -92,7 +93,13 @@ folder = pathlib.Path(sys.argv[1])
 one, two, four, eight = runs = [Run(devices) for devices in (1, 2, 4, 8)]
 for run in runs:
     jax.tree.map(np.testing.assert_array_equal, run.drawn(), one.drawn())
+compiled = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, _, fun_name="", **__: compiled.append((event.rpartition("/")[2], fun_name))
+)
+four.runner.compile(four.made.initial_state())  # ahead, as in a training
 ends = [host(run.steps(run.made.initial_state(), 0, 2)) for run in runs]
+assert compiled.count(("backend_compile_duration", "jit(train_step)")) == 4
 for end in ends[1:]:
     close(end, ends[0])
 

@@ -171,7 +171,7 @@ def test_the_host_waits_once_a_block(
     how |= {"rates": np.zeros(STEPS), "settings": {}}
     log = RunLog(tmp_path, 0, total_steps=STEPS, every_steps=1, **how)
     with contextlib.closing(log):
-        train.loop(job, made, made.initial_state(), {}, log, validator)
+        train.loop(job, runner.Runner(made), made.initial_state(), {}, log, validator)
     assert accelerator.blocks == 6  # 0 to 1, 4 (a feed's end), 5 (saved), 6 (drawn), 8, 10
     grids = len(list((tmp_path / "samples").iterdir()))
     assert accelerator.reads.count("get") == accelerator.blocks, accelerator.reads
