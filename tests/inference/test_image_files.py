@@ -48,7 +48,7 @@ def test_grey_files_are_not_said_to_be_turned_to_grey(tmp_path: pathlib.Path) ->
     Image.fromarray(IMAGES[0, :, :, 0]).save(tmp_path / "x" / "a.png")
     found, note = image_files.load(tmp_path / "x", (5, 5, 1))
     np.testing.assert_array_equal(found[0, :, :, 0], IMAGES[0, :, :, 0])
-    assert note == "1 images of the folder x"
+    assert note == "1 image of the folder x"
 
 
 def test_a_few_broken_files_are_left_out_and_said(tmp_path: pathlib.Path) -> None:
