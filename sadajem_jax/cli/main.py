@@ -198,7 +198,10 @@ def run_config(workdir: pathlib.Path, overrides: Mapping[str, str]) -> ml_collec
     config = config_files.of_settings(run_settings.read(workdir))
     for field in overrides:
         if not run_settings.is_free(field):
-            raise UserError(f"config.{field} belongs to the training: only config.eval.* is free")
+            raise UserError(
+                f"config.{field} belongs to the training: only config.eval.* and "
+                f"config.data.data_dir are free"
+            )
     config_files.override(config, overrides)
     rules.check(config, overrides)
     return config

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from sadajem_jax import backend
+from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
 from sadajem_jax.data.loading import Images
 from sadajem_jax.data.specs import DatasetSpec
@@ -33,15 +34,17 @@ def plan(recipe: Recipe) -> None:
     needs, limit = memory.estimate(recipe), memory.device_memory()
     fits = "fits" if needs.total <= limit else "does not fit"
     device, devices = jax.devices()[0], jax.local_device_count()
+    whose = "this machine" if device.platform == "cpu" else device.device_kind
     if devices > 1:
         print(f"devices: {devices}, each with its part of the batches and the buffer")
     print(
         f"memory: about {memory.gib(needs.total)}, of which {memory.gib(needs.passes)} for the "
-        f"passes; {fits} the {memory.gib(limit)} of {device.device_kind} ({device.platform})",
+        f"passes; {fits} the {memory.gib(limit)} of {whose}",
         flush=True,
     )
     if memory.fits(needs, limit):
-        seconds, how = measure(recipe)
+        with Progress("compiling and timing a step", unit=""):
+            seconds, how = measure(recipe)
         print(f"time: {seconds:.3g} s a step ({how}), {duration(seconds * steps)} to the end")
 
 

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 
 from sadajem_jax.cli import plan
 from sadajem_jax.console.errors import UserError
+from sadajem_jax.console.lines import wrapped
+from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
 from sadajem_jax.gpu_program import absent, prediction, sharing
 from sadajem_jax.gpu_program.prediction import Prediction
@@ -42,19 +44,22 @@ def plan_for(recipe: Recipe, target: Target, devices: int) -> None:
     experiment.require_mirrors(recipe)
     absent.shared(recipe, devices)
     steps = plan.say_run(recipe)
-    print(f"card: {target.name}; {_how()}", flush=True)
+    print(wrapped(f"card: {target.name}; {_how()}"), flush=True)
     start = time.monotonic()
-    found = prediction.of(recipe, target)
+    with Progress("predicting a step", unit=""):
+        found = prediction.of(recipe, target)
     if found.is_compiled:
         print(f"compiled in {duration(time.monotonic() - start)}")
-    print(memory_line(found, target, devices))
+    print(wrapped(memory_line(found, target, devices)))
     if recipe.network.dtype == jnp.float32:
-        print(caution(found, target))
-    print(f"time, predicted: {_times(found.seconds, steps)}")
+        print(wrapped(caution(found, target)))
+    print(wrapped(f"time, predicted: {_times(found.seconds, steps)}"))
     if devices > 1:
-        part = prediction.of_part(recipe, target, devices)
-        print(f"on each of {devices} cards: {memory_line(part, target, devices)}")
-        print(devices_line(found.seconds, recipe, target, devices, steps), flush=True)
+        with Progress("predicting the part of one card", unit=""):
+            part = prediction.of_part(recipe, target, devices)
+        print(wrapped(f"on each of {devices} cards: {memory_line(part, target, devices)}"))
+        line = devices_line(found.seconds, recipe, target, devices, steps)
+        print(wrapped(line), flush=True)
 
 
 def _how() -> str:

@@ -238,12 +238,12 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
     """The rules that tie fields together, in the order in which they are read."""
     _check_images(config)
     _check_objective(config)
+    _check_buffer(config)
     _check_batches(config)
     _check_norm_parts(config)
     _check_evaluated(config)
     _check_landscape(config)
     _check_restarts(config)
-    _check_starts(config)
 
 
 def _check_images(config: ml_collections.ConfigDict) -> None:
@@ -255,16 +255,26 @@ def _check_images(config: ml_collections.ConfigDict) -> None:
         _refuse_unless(f"data.{pad}", config, inside, f"< {spec.image_size}")
 
 
+def _check_buffer(config: ml_collections.ConfigDict) -> None:
+    """Its strata are equal, and so are the starts of each class where these differ."""
+    shards, classes = config.buffer.num_shards, get_spec(config.data.name).num_classes
+    alike = config.sgld.init == "uniform"
+    whole = shards if alike else math.lcm(shards, classes)
+    starts = "" if alike else f", and the same number of starts for each of the {classes} classes"
+    why = f"a multiple of {whole} (equal parts for buffer.num_shards = {shards}{starts})"
+    _refuse_unless("buffer.size", config, config.buffer.size % whole == 0, why)
+
+
 def _check_batches(config: ml_collections.ConfigDict) -> None:
-    """Both fit into the training images; that of chains into the buffer, whose strata are equal."""
+    """Both fit into the training images; that of chains into the buffer, in equal parts."""
     train, buffer = config.train, config.buffer
     there = get_spec(config.data.name).num_train - config.data.val_size
     fits = f"at most the {there:,} training images of {config.data.name}"
     for name in ("batch_size_px", "batch_size_label"):
         _refuse_unless(f"train.{name}", config, train[name] <= there, fits)
+    equal = train.batch_size_px % buffer.num_shards == 0
     shards = f"a multiple of buffer.num_shards ({buffer.num_shards})"
-    for field, size in (("buffer.size", buffer.size), ("train.batch_size_px", train.batch_size_px)):
-        _refuse_unless(field, config, size % buffer.num_shards == 0, shards)
+    _refuse_unless("train.batch_size_px", config, equal, shards)
     room = buffer.size >= train.batch_size_px
     _refuse_unless("buffer.size", config, room, f"at least the batch ({train.batch_size_px})")
 
@@ -301,13 +311,6 @@ def _check_restarts(config: ml_collections.ConfigDict) -> None:
     restarts = config.train.max_restarts
     more = f"above train.max_restarts ({restarts}), each restart goes one further back"
     _refuse_unless("checkpoint.keep", config, config.checkpoint.keep > restarts, more)
-
-
-def _check_starts(config: ml_collections.ConfigDict) -> None:
-    classes = get_spec(config.data.name).num_classes
-    equal = config.buffer.size % classes == 0 or config.sgld.init == "uniform"
-    each = f"a multiple of the {classes} classes, the same number of starts for each"
-    _refuse_unless("buffer.size", config, equal, each)
 
 
 def _check_objective(config: ml_collections.ConfigDict) -> None:

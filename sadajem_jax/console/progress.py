@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import collections
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
@@ -50,7 +51,7 @@ class Progress:
         self._first: tuple[float, int] | None = None  # after the first call all is compiled
         self._pace, self._drawn = Pace(), self._now
         self._over = threading.Event()
-        quiet = not sys.stderr.isatty()
+        quiet = not holds_a_bar(sys.stderr)
         form = {"bar_format": "{desc}", "leave": False, "dynamic_ncols": True}
         self._bar = tqdm(desc=name, initial=done, disable=quiet, **form)
 
@@ -125,6 +126,16 @@ class Progress:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+def holds_a_bar(stream: TextIO) -> bool:
+    """Whether it is a terminal that has a size: those of some containers have none, and no bar."""
+    if not stream.isatty():
+        return False
+    try:
+        return min(os.get_terminal_size(stream.fileno())) > 0
+    except OSError:  # no file behind it that could be asked
+        return True
 
 
 class Pace:

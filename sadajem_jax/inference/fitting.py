@@ -24,11 +24,16 @@ def fit(images: Iterable[np.ndarray], size: int, channels: int) -> tuple[np.ndar
     for image in images:
         cut |= image.shape[0] != image.shape[1]
         resized |= min(image.shape[:2]) != size
-        recoloured |= image.shape[2:] not in ((), (1,)) if channels == 1 else image.ndim == 2
+        recoloured |= channels == 1 and _is_coloured(image)
         fitted.append(_fit(image, size, channels))
     done = ["the centred square of each"] * cut + [f"resized to {size}x{size}"] * resized
-    done += ["turned to grey"] * (recoloured and channels == 1)
+    done += ["turned to grey"] * recoloured
     return np.stack(fitted), "; " * bool(done) + ", ".join(done)
+
+
+def _is_coloured(image: np.ndarray) -> bool:
+    """Whether grey would be another picture: a grey file is read in three equal channels."""
+    return image.ndim == 3 and bool((image != image[..., :1]).any())
 
 
 def _fit(image: np.ndarray, size: int, channels: int) -> np.ndarray:

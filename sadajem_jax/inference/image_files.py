@@ -168,7 +168,8 @@ class Folder:
 def folder(path: pathlib.Path, progress: Advance | None = None) -> tuple[Folder, str]:
     """All image files under a folder, by name, and what they are in words."""
     found = Folder(path, progress)
-    return found, f"{len(found.files):,} images of the folder {path.name}"
+    count = len(found.files)
+    return found, f"{count:,} image{'s' * (count != 1)} of the folder {path.name}"
 
 
 def left_out(images: object) -> str:

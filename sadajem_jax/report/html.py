@@ -90,7 +90,10 @@ def table(header: Sequence[str], rows: Iterable[Row], caption: str = "", kind: s
 def scrolling(table: str, name: str, columns: int) -> str:
     """A table that may be wider than the page: moved by a finger or by the keys, and it says so."""
     kind = "scroll wide" if columns >= WIDE else "scroll"
-    return f'<div class="{kind}" tabindex="0" role="region" aria-label="{text(name)}">{table}</div>'
+    return (
+        f'<div class="{kind}" tabindex="0" role="region" aria-label="{text(name)}">'
+        f'<div class="whole">{table}</div></div>'
+    )
 
 
 def figure(path: pathlib.Path, title: str, caption: str) -> str:

@@ -67,9 +67,15 @@ TABLE: list[tuple[list[str], list[str]]] = [
     ([DIGITS, "--config.sam.rho=inf"], ["config.sam.rho", "finite"]),
     ([DIGITS, "--config.sam.adaptive=maybe"], ["config.sam.adaptive", "True or False"]),
     ([DIGITS, "--config.buffer.size=0"], ["config.buffer.size", "at least 1"]),
-    ([DIGITS, "--config.buffer.size=1001"], ["config.buffer.size", "num_shards"]),
-    ([DIGITS, "--config.buffer.size=1004", "--config.buffer.num_shards=4"], ["10 classes"]),
-    ([DIGITS, "--config.buffer.size=8"], ["config.buffer.size", "at least the batch"]),
+    ([DIGITS, "--config.buffer.size=1001"], ["multiple of 40", "num_shards = 8"]),
+    (
+        [DIGITS, "--config.buffer.size=1004", "--config.buffer.num_shards=4"],
+        ["of 20", "10 classes"],
+    ),
+    (
+        [DIGITS, "--config.buffer.size=40", "--config.train.batch_size_px=48"],
+        ["config.buffer.size", "at least the batch"],
+    ),
     ([DIGITS, "--config.buffer.num_shards=7"], ["config.buffer", "7"]),
     ([DIGITS, "--config.buffer.reinit_prob=1.5"], ["probability from 0 to 1", "1.5"]),
     ([DIGITS, "--config.train.batch_size_px=0"], ["config.train.batch_size_px", "at least 1"]),

@@ -19,10 +19,17 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(absent, "is_installed", lambda: False)
 
 
+def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What was printed, in lines of at most 100 characters; here each is whole again."""
+    out = capsys.readouterr().out
+    assert all(len(line) <= 100 for line in out.splitlines())
+    return out.replace("\n  ", " ").splitlines()
+
+
 def test_a_plan_for_a_card_says_fit_time_and_gain(capsys: pytest.CaptureFixture[str]) -> None:
     """It names the card, that it estimates, whether the run fits, its time, and what 8 gain."""
     assert main.main([*PLAN, *BFLOAT16, "--device=h100", "--devices=8"]) == 0
-    out = capsys.readouterr().out
+    out = "\n".join(printed(capsys))
     assert "caution" not in out  # of float32's peak
     for words in ("card: H100", "estimated from shapes", "requirements-cuda.txt", "; fits the"):
         assert words in out
@@ -54,13 +61,13 @@ def test_a_plan_in_float32_says_what_a_card_took(capsys: pytest.CaptureFixture[s
     """The peak that was measured stands beside the count, and whether as much more fits here."""
     float32 = [*PLAN, "--config.model.dtype=float32"]
     assert main.main([*float32, "--device=h100"]) == 0
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "caution" in line]
+    (line,) = [line for line in printed(capsys) if "caution" in line]
     assert "took 11.9 GB at its peak, where 6.5 were counted" in line and line.endswith(
         "which fits"
     )
     wide = ["--config.train.batch_size_px=256", "--config.train.batch_size_label=256"]
     assert main.main([*float32, *wide, "--device=rtx4090"]) == 0
-    memory_line, line = capsys.readouterr().out.splitlines()[-3:-1]
+    memory_line, line = printed(capsys)[-3:-1]
     assert "; fits the" in memory_line and line.endswith("which does not fit")
 
 
@@ -77,7 +84,7 @@ def test_sixty_four_cards_share_what_one_cannot_hold(capsys: pytest.CaptureFixtu
     shards = ["--config.buffer.num_shards=64", "--config.buffer.size=10240"]
     flags = [*PLAN, *BFLOAT16, *batches, *shards, "--device=h100", "--devices=64"]
     assert main.main(flags) == 0
-    one, each = (line for line in capsys.readouterr().out.splitlines() if "memory: " in line)
+    one, each = (line for line in printed(capsys) if "memory: " in line)
     assert "does not fit" in one and each.startswith("on each of 64 cards") and "; fits" in each
     assert one.endswith("lower the batches or take more cards")  # no micro-batches on several
 

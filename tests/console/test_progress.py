@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+import termios
 import time
 from typing import Any
 
@@ -117,6 +119,21 @@ def test_a_terminal_gets_a_bar_and_no_lines(
         progress.say("a line")
     assert "100%" in terminal.getvalue() and "20 of 20, 2 min 00 s so far" in terminal.getvalue()
     assert capsys.readouterr().out == "a line\n"
+
+
+def test_a_terminal_without_a_size_gets_lines(
+    monkeypatch: pytest.MonkeyPatch, clock: list[float], capsys: Any
+) -> None:
+    """Some containers' terminals are of 0 rows, where tqdm draws nothing: lines take its place."""
+    leader, follower = os.openpty()
+    with os.fdopen(leader, "rb"), os.fdopen(follower, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        termios.tcsetwinsize(terminal.fileno(), (0, 100))
+        assert heard(Progress("ood/x"), clock, [(60.0, 1, 9)], capsys) == [
+            "ood/x: 1 of 9, 1 min 00 s so far"
+        ]
+        termios.tcsetwinsize(terminal.fileno(), (24, 80))
+        assert progress_module.holds_a_bar(terminal)
 
 
 def test_work_that_says_its_own_lines_gets_none(

@@ -42,6 +42,15 @@ def test_images_of_two_sizes_are_no_array(tmp_path: pathlib.Path) -> None:
     assert found.shape == (4, 5, 5, 1) and "resized to 5x5, turned to grey" in note
 
 
+def test_grey_files_are_not_said_to_be_turned_to_grey(tmp_path: pathlib.Path) -> None:
+    """They are read to the bit, and the words tell nothing that was not done."""
+    (tmp_path / "x").mkdir()
+    Image.fromarray(IMAGES[0, :, :, 0]).save(tmp_path / "x" / "a.png")
+    found, note = image_files.load(tmp_path / "x", (5, 5, 1))
+    np.testing.assert_array_equal(found[0, :, :, 0], IMAGES[0, :, :, 0])
+    assert note == "1 image of the folder x"
+
+
 def test_a_few_broken_files_are_left_out_and_said(tmp_path: pathlib.Path) -> None:
     """One of a small folder, torn or no picture, is named in the words; the others are there."""
     folder = save(tmp_path / "x")
