@@ -9,13 +9,13 @@ import jax
 import numpy as np
 
 from sadajem_jax import backend
+from sadajem_jax.console.lines import wrapped
 from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
 from sadajem_jax.data.loading import Images
 from sadajem_jax.data.specs import DatasetSpec
-from sadajem_jax.evaluation import flops
 from sadajem_jax.training import experiment, memory, sharding
-from sadajem_jax.training.flops import forward_equivalents
+from sadajem_jax.training.outlook import ADVICE, DAY, forwards, step_tflop
 from sadajem_jax.training.recipes import Recipe
 from sadajem_jax.training.runner import Runner
 
@@ -46,6 +46,8 @@ def plan(recipe: Recipe) -> None:
         with Progress("compiling and timing a step", unit=""):
             seconds, how = measure(recipe)
         print(f"time: {seconds:.3g} s a step ({how}), {duration(seconds * steps)} to the end")
+        if backend.on_cpu() and seconds * steps > DAY:
+            print(wrapped(f"  {ADVICE}"))
 
 
 def say_run(recipe: Recipe) -> int:
@@ -55,18 +57,6 @@ def say_run(recipe: Recipe) -> int:
     print(f"step: {step_tflop(recipe):.4g} TFLOP in {forwards(recipe):,} forwards of one image")
     print(f"length: {steps:,} steps", flush=True)
     return steps
-
-
-def forwards(recipe: Recipe) -> int:
-    """Forward-equivalents of one step, in images; those of further terms are not known."""
-    px = recipe.batch_size_px if recipe.constants.weights.px else 0
-    label, steps = recipe.batch_size_label, recipe.constants.num_steps
-    return forward_equivalents(px, label, steps, recipe.settings["sam.rho"])
-
-
-def step_tflop(recipe: Recipe) -> float:
-    """Operations of one step, in TFLOP."""
-    return forwards(recipe) * flops.forward(recipe.network, recipe.spec.image_shape).flop / 1e12
 
 
 def measure(recipe: Recipe) -> tuple[float, str]:

@@ -54,6 +54,16 @@ def _described(state: TrainState, is_other_head: bool) -> str:
     return f"  taken over: {', '.join(taken)}{averages}; new: {', '.join(anew)}"
 
 
+def require(init_from: str) -> None:
+    """Refuses a folder without a run, before anything is made; "" is none.
+
+    Raises:
+      UserError: as `last_model`.
+    """
+    if init_from:
+        last_model(pathlib.Path(init_from).expanduser())
+
+
 def last_model(workdir: pathlib.Path) -> Stored:
     """What the last good checkpoint of a run holds.
 

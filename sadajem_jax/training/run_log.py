@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from sadajem_jax import backend
 from sadajem_jax.console.progress import Progress
 from sadajem_jax.console.words import duration
 from sadajem_jax.inference import pictures
@@ -21,11 +20,6 @@ from sadajem_jax.workdir import files
 
 SECONDS_BETWEEN_LINES = {True: 5.0, False: 30.0}  # on a terminal, and in a file
 SECONDS_BETWEEN_PAGES = 60.0  # a page takes about a second
-DAY = 86_400.0
-LONG = (
-    "this will take about {}: a GPU is meant for it (--mode=plan --device=h100 predicts one's "
-    "time); configs/digits.py is for a laptop"
-)
 
 
 class Means:
@@ -143,11 +137,8 @@ class RunLog:
         self.say(self._line(step, scalars, took if rate is None else self._outlook(step, rate)))
 
     def _outlook(self, step: int, rate: float) -> str:
-        is_first, before = self._rate is None, self._rate or rate
-        self._rate = 0.7 * before + 0.3 * rate
+        self._rate = 0.7 * (self._rate or rate) + 0.3 * rate
         left = (self.total_steps - step) / self._rate
-        if is_first and left > DAY and backend.on_cpu():
-            self.say(LONG.format(duration(left)))
         return f"{rate * self.batch_size:,.0f} images/s, {duration(left)} left"
 
     def say(self, line: str) -> None:
@@ -181,10 +172,17 @@ class RunLog:
         self._has_news = True
         return path
 
-    def page(self) -> None:
-        """Makes W/report/ anew if there is news for it, but not every moment."""
+    def page(self, *, is_saved: bool = False, is_last: bool = False) -> None:
+        """Makes W/report/ anew if there is news for it, but not every moment.
+
+        Args:
+          is_saved: whether a checkpoint was saved, which is news.
+          is_last: whether the run stops here: then the page is made, however new the one before.
+        """
         now = time.monotonic()
-        if not self._has_news or now - self._paged < SECONDS_BETWEEN_PAGES:
+        self._has_news |= is_saved or is_last
+        is_soon = not is_last and now - self._paged < SECONDS_BETWEEN_PAGES
+        if not self._has_news or is_soon:
             return
         self._has_news, self._paged = False, now
         complaint = own_page.made(self.workdir)
@@ -212,7 +210,7 @@ class Quiet:
     def evaluated(self, *_: Any) -> None:
         """Nothing."""
 
-    def page(self) -> None:
+    def page(self, **_: bool) -> None:
         """Nothing."""
 
     def close(self) -> None:

@@ -27,6 +27,7 @@ from sadajem_jax.training import (
     identity,
     init_from,
     memory,
+    outlook,
     result,
     schedule,
     sharding,
@@ -93,6 +94,7 @@ def train(recipe: Recipe, workdir: pathlib.Path) -> int:
             identity.require_same(past, recipe.settings, recipe.spec.num_train, workdir)
         if past is not None and of_first(lambda: result.is_there(past, recipe, workdir)):
             of_first(lambda: run_settings.mend(workdir, recipe.settings))
+            print("this run is at its end; what it came to:", flush=True)
             of_first(lambda: result.report(recipe, workdir))
             return 0
         run(prepared(recipe, workdir, checkpoints, past, stop))
@@ -127,6 +129,7 @@ def prepared(
         print(f"{devices} devices{where} share the batches", flush=True)
     if past is None:
         experiment.require_mirrors(recipe)
+        of_first(lambda: init_from.require(recipe.init_from))
     loading.check_available(recipe.spec, recipe.data_dir, "train")
     memory.check(recipe)
     loaded = processes.first_then_all(lambda: loading.load(recipe.spec, "train", recipe.data_dir))
@@ -141,6 +144,7 @@ def prepared(
         if backend.on_cpu() and recipe.network.dtype == jnp.bfloat16:
             print("a CPU is faster in float32: --config.model.dtype=float32", flush=True)
         of_first(lambda: folder.set_aside(workdir))
+    outlook.tell(recipe, recipe.total_steps(len(images.labels)) - (past.step if past else 0))
     of_first(lambda: run_settings.write(workdir, recipe.settings))
     return Job(recipe, workdir, checkpoints, images, held_out, trained_on, stop)
 
@@ -294,14 +298,15 @@ def loop(
             log.samples(step, shown(state))
         if validator.next_step(step - 1) == step:
             validator(step, state)
-        log.page()
         if step % cadence.save == 0:
             job.checkpoints.save(step, state, **notes)
+        log.page(is_saved=step % cadence.save == 0)
     # Here, and not in the loop: a signal may come while samples are drawn or images validated.
     job.checkpoints.save(step, state, **notes)
     if drawn != step and job.recipe.has_chains:
         log.samples(step, shown(state))
     job.checkpoints.wait()
     if job.stop():
+        log.page(is_last=True)
         print(f"saved at step {step:,}: the same command goes on from there", flush=True)
     return state

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 import main
-from sadajem_jax.cli import config, plan
+from sadajem_jax.cli import config
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.evaluation import flops
-from sadajem_jax.training import memory, recipes
+from sadajem_jax.training import memory, outlook, recipes
 from sadajem_jax.training.recipes import Recipe
 from sadajem_jax.wide_resnet import WideResNet
 
@@ -27,8 +27,8 @@ def recipe(**fields: Any) -> Recipe:
 def test_paper_numbers() -> None:
     """WRN-28-10 has 36.5 M parameters; K = 5 takes 2,176 forwards, 25.9 TFLOP."""
     assert round(memory.parameters(recipe()) / 1e6, 1) == 36.5
-    assert plan.forwards(recipe()) == 2176
-    assert round(plan.step_tflop(recipe()), 1) == 25.9
+    assert outlook.forwards(recipe()) == 2176
+    assert round(outlook.step_tflop(recipe()), 1) == 25.9
 
 
 def test_what_cannot_fit_is_refused_with_what_would(monkeypatch: pytest.MonkeyPatch) -> None:

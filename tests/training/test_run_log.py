@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sadajem_jax import backend
 from sadajem_jax.training import run_log
 from sadajem_jax.training.run_log import RunLog
 from tests import events, pages
@@ -94,7 +93,9 @@ def drawn_pages() -> Iterator[None]:
 def test_the_page_is_made_with_news_and_not_every_moment(
     tmp_path: pathlib.Path, clock: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """W/report/ is made after an evaluation or a grid, once a minute; a failure warns once."""
+    """W/report/ is made after an evaluation, a grid or a save, once a minute, and at a stop; a
+    failure warns once.
+    """
     (tmp_path / "config.json").write_text('{"train": {"num_steps": 40}}')
     log, index = started(tmp_path), tmp_path / "report" / "index.html"
     log.add(1, told(1, 1), 1.0)
@@ -112,6 +113,10 @@ def test_the_page_is_made_with_news_and_not_every_moment(
     clock["s"] += 60
     log.page()
     assert index.exists()
+    for how, is_made in (({}, False), ({"is_saved": True}, False), ({"is_last": True}, True)):
+        index.unlink(missing_ok=True)
+        log.page(**how)
+        assert index.exists() == is_made, how
     monkeypatch.setattr(run_log.own_page.page, "write", lambda workdir: 1 / 0)
     for _ in range(2):
         clock["s"] += 60
@@ -151,24 +156,3 @@ def test_a_classifier_has_no_density(tmp_path: pathlib.Path, clock: Any, capsys:
     """Without a p(x) term its numbers are left out of the line."""
     run(tmp_path, clock, has_px=False)
     assert "log p" not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("seconds", "is_cpu", "said"),
-    [(12.0, True, False), (50_000.0, True, True), (50_000.0, False, False)],
-)
-def test_days_are_said_at_once(
-    seconds: float,
-    is_cpu: bool,
-    said: bool,
-    tmp_path: pathlib.Path,
-    clock: Any,
-    capsys: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A training longer than a day says so on the CPU with its first rate, once, and names what to
-    take; on a GPU it has that already.
-    """
-    monkeypatch.setattr(backend, "on_cpu", lambda: is_cpu)
-    run(tmp_path, clock, seconds=seconds)
-    assert capsys.readouterr().out.count("configs/digits.py is for a laptop") == said
