@@ -27,7 +27,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-results: $(VENV)/.installed
+results: $(VENV)/.installed-dev
 	$(BIN)/python -m tools.results
 
 clean:

@@ -37,3 +37,15 @@ def x64():
     """Double precision for the length of one test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="module")
+def compiled_in_haste():
+    """For modules whose programs run for a moment: XLA optimizes less and compiles twice as fast.
+
+    Not where rates or the released program's numbers are looked at.
+    """
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)

@@ -14,6 +14,8 @@ from sadajem_jax import batch_norm, row_groups
 from sadajem_jax.batch_norm import EPSILON, MOMENTS, BatchNorm
 from sadajem_jax.wide_resnet import WideResNet
 
+pytestmark = pytest.mark.usefixtures("compiled_in_haste")
+
 
 def test_batch_norm_is_the_textbook_s() -> None:
     """Training: biased variance normalises, the unbiased is sown; evaluation: running ones."""

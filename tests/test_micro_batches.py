@@ -13,6 +13,8 @@ import pytest
 from sadajem_jax import micro_batches, objective, sgld, train_state, train_step
 from sadajem_jax.wide_resnet import WideResNet
 
+pytestmark = pytest.mark.usefixtures("compiled_in_haste")
+
 STEPS = 3
 
 

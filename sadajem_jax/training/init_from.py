@@ -71,7 +71,9 @@ def last_model(workdir: pathlib.Path) -> Stored:
       UserError: if there is no run or no checkpoint.
     """
     if not (workdir / "checkpoints").is_dir():
-        raise UserError(f"expected a run's folder with checkpoints/ in it, found {workdir}")
+        raise UserError(
+            f"config.init_from must be a run's folder with checkpoints/ in it, found {workdir}"
+        )
     found = Checkpoints(workdir / "checkpoints", read_only=True).read_last()
     if found is None:
         raise UserError(f"{workdir} has no checkpoint yet: wait for its first, or train it")

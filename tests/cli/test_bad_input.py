@@ -126,7 +126,10 @@ TABLE: list[tuple[list[str], list[str]]] = [
     ([DIGITS, "--config.eval.checkpoint=first"], ["config.eval.checkpoint", "last, best"]),
     ([DIGITS, "--config.eval.checkpoint=best", "--workdir={tmp}/w"], ["best", "data.val_size"]),
     ([DIGITS, "--config.seed=-1"], ["config.seed", "2^31 - 1"]),
-    ([DIGITS, "--config.init_from={tmp}/none", "--workdir={tmp}/v"], ["expected a run's folder"]),
+    (
+        [DIGITS, "--config.init_from={tmp}/none", "--workdir={tmp}/v"],
+        ["config.init_from must be a run's folder"],
+    ),
     (["--config=configs/cifar10.py", "--config.data.data_dir={tmp}/none"], ["no folder"]),
     ([DIGITS, "--mode=sample", "--n=0", "--workdir={tmp}/x"], ["--n must be"]),
     (["--mode=eval", "--workdir={tmp}/x"], ["config.json", "{tmp}/x"]),

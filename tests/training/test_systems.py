@@ -28,6 +28,8 @@ from sadajem_jax.training import experiment, recipes
 from sadajem_jax.training.experiment import Experiment
 from tests import models, runs
 
+pytestmark = pytest.mark.usefixtures("compiled_in_haste")
+
 NAMES = list(config_files.systems())
 WITHOUT_PX = {"softmax", "softmax_sam", "softmax_no_bn"}
 SMALL = {

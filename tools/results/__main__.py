@@ -4,7 +4,8 @@
 
 Runs the last commit's demo in an empty clone, on a machine that does nothing else. Writes
 docs/demo.json, what stands between the marks in README.md, RESULTS.md and docs/first_hour.md, and
-in docs/ the pictures digits_samples.png and, by Chromium, digits_report.png and digits_phone.png.
+in docs/ the pictures: digits_samples.png and, by Chromium, digits_report.png, digits_phone.png,
+digits_print.png and digits_terminal.png.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ from __future__ import annotations
 import json
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
 
 from sadajem_jax.workdir import files
-from tools.results import demo, said
+from tools.results import demo, said, terminal
+from tools.results.browser import Browser
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-SCREENS = {"digits_report": "1100,1250", "digits_phone": "390,1250"}  # pixels
-QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run")
+SCREENS = {"digits_report": "1280,1450", "digits_phone": "390,1250"}  # pixels
+TERMINAL = "900,330"
+TYPED = ("python", "main.py", "--config=configs/digits.py", "--workdir=runs/mine")
 
 
 def main() -> int:
@@ -33,7 +35,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         found = demo.run(pathlib.Path(folder))
         workdir = pathlib.Path(folder, "clone", "runs", "demo")
-        _pictures(workdir, browser, pathlib.Path(folder, "profile"))
+        _pictures(workdir, Browser(browser, pathlib.Path(folder, "profile")))
     files.write_text_atomically(said.NUMBERS, json.dumps(found, indent=1) + "\n")
     for name, write in said.TEXTS.items():
         path = said.ROOT / name
@@ -41,15 +43,18 @@ def main() -> int:
     return 0
 
 
-def _pictures(workdir: pathlib.Path, browser: str, profile: pathlib.Path) -> None:
-    """The last grid of samples, and the top of the report's page on two screens."""
-    docs = said.ROOT / "docs"
+def _pictures(workdir: pathlib.Path, browser: Browser) -> None:
+    """The last grid of samples, the page on two screens and on paper, and a terminal."""
+    docs, page = said.ROOT / "docs", workdir / "report" / "index.html"
     shutil.copyfile(max(workdir.glob("samples/*.png")), docs / "digits_samples.png")
-    page = (workdir / "report" / "index.html").as_uri()
     for name, size in SCREENS.items():
-        given = (f"--user-data-dir={profile}", f"--window-size={size}")
-        shot = f"--screenshot={docs / name}.png"
-        subprocess.run([browser, *QUIET, *given, shot, page], check=True, stderr=subprocess.DEVNULL)
+        browser.shoot(page, size, docs / f"{name}.png")
+    browser.print(page, docs / "digits_print.png")
+    clone = workdir.parents[1]
+    seen = terminal.seen(TYPED, clone, demo.environment(clone), until="step   1", seconds=30)
+    shown = clone / "terminal.html"
+    shown.write_text(terminal.page(seen))
+    browser.shoot(shown, TERMINAL, docs / "digits_terminal.png")
 
 
 if __name__ == "__main__":

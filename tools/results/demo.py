@@ -40,8 +40,7 @@ def _make(clone: pathlib.Path, target: str) -> list[str]:
     Returns:
       The lines that it prints, as they come.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
-    kept["SADAJEM_CACHE_DIR"] = str(clone.parent / "cache")
+    kept = environment(clone)
     lines, command = [], ["make", target]
     to = subprocess.PIPE
     with subprocess.Popen(
@@ -53,6 +52,13 @@ def _make(clone: pathlib.Path, target: str) -> list[str]:
     if made.returncode:
         raise subprocess.CalledProcessError(made.returncode, command)
     return lines
+
+
+def environment(clone: pathlib.Path) -> dict[str, str]:
+    """Of a shell where the clone's environment is active, with a cache of the clone's own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    path = f"{clone / '.venv' / 'bin'}{os.pathsep}{kept['PATH']}"
+    return kept | {"SADAJEM_CACHE_DIR": str(clone.parent / "cache"), "PATH": path}
 
 
 def seen(clone: pathlib.Path, installing: float, everything: float) -> dict[str, Any]:

@@ -23,15 +23,21 @@ pre {{ margin: 16px; font: 14px/1.45 "DejaVu Sans Mono", Menlo, Consolas, monosp
 
 
 def seen(
-    command: Sequence[str], folder: pathlib.Path, environment: Mapping[str, str], until: str
+    command: Sequence[str],
+    folder: pathlib.Path,
+    environment: Mapping[str, str],
+    *,
+    until: str,
+    seconds: float,
 ) -> str:
-    """Starts a command in a terminal of 100 columns and stops it by Ctrl-C once it shows a text.
+    """Starts a command in a terminal of 100 columns, and stops it by Ctrl-C in the middle.
 
     Args:
       command: what is typed.
       folder: where.
       environment: of the process.
-      until: the text.
+      until: what it prints once it is under way.
+      seconds: how long it goes on after that.
 
     Returns:
       The screen's lines at that moment.
@@ -44,7 +50,7 @@ def seen(
     given = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "env": environment}
     with subprocess.Popen(command, cwd=folder, start_new_session=True, **given) as process:  # type: ignore[call-overload]
         os.close(theirs)
-        shown = _read(ours, until)
+        shown = _read(ours, until, seconds)
         process.send_signal(signal.SIGINT)
         while _some(ours):  # its farewell: it waits until that is read
             pass
@@ -52,15 +58,15 @@ def seen(
     return f"$ {' '.join(command)}\n{screen(shown)}"
 
 
-def _read(terminal: int, until: str) -> str:
-    """What is printed up to `until`, and for a second after it, so that a bar has moved on."""
+def _read(terminal: int, until: str, seconds: float) -> str:
+    """What is printed up to `until`, and for so many seconds after it."""
     data = b""
     while until not in data.decode(errors="ignore"):
         more = _some(terminal)
         if not more:
             raise ValueError(f"expected {until!r} on the terminal, found {data.decode()[-500:]}")
         data += more
-    end = time.monotonic() + 1
+    end = time.monotonic() + seconds
     while select.select([terminal], [], [], max(0.0, end - time.monotonic()))[0]:
         data += _some(terminal)
     return data.decode(errors="ignore")
