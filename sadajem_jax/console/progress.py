@@ -95,8 +95,8 @@ class Progress:
     @property
     def _title(self) -> str:
         """The name; without a unit also which pass it is, from the second on."""
-        is_further = self._total and self._passes and not self.unit
-        return f"{self.name}, pass {self._passes + 1}" if is_further else self.name
+        number = self._passes + bool(self._total)  # of the one that goes on, or of the last
+        return self.name if self.unit or number < 2 else f"{self.name}, pass {number}"
 
     @property
     def _shown(self) -> float:
@@ -114,8 +114,8 @@ class Progress:
     def _so_much(self) -> list[str]:
         """What is done, if anything was: a count, or a percentage where there is no unit."""
         if not self._total:
-            over = f"{self._before:,}" if self.unit else f"pass {self._passes}"
-            return [f"{over} done"] if self._passes else []
+            over = f"{self._before:,} done" if self.unit else "100%"
+            return [over] if self._passes else []
         if not self.unit:
             return [f"{self._percent}%"]
         return [f"{self._before + self._done:,} of {self._before + self._total:,}"]

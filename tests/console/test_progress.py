@@ -97,7 +97,7 @@ def test_a_further_pass_without_a_unit_is_said_to_be_one(clock: list[float], cap
     ]
     heard(progress, clock, [(11.0, 4, 4)], capsys)
     progress._show(60.0)  # what the clock of a context does
-    assert capsys.readouterr().out == "samples: pass 2 done, 1 min 00 s so far\n"
+    assert capsys.readouterr().out == "samples, pass 2: 100%, 1 min 00 s so far\n"
 
 
 def test_several_works_are_one(clock: list[float], capsys: Any) -> None:

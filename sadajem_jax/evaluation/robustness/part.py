@@ -102,7 +102,7 @@ def _autoattack(asked: Asked, ball: Standard) -> Piece:
                 search_fn=search_fn and of_unit(search_fn),
                 batch_size=_batch_size(asked),
                 checkpoint=kept,
-                progress=AllPasses(progress, len(test.labels), classes),
+                progress=AllPasses(progress, classes),
             )
         yield from _said(asked, len(test.labels))
         yield from result.warnings
