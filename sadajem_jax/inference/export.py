@@ -34,8 +34,8 @@ def checked(text: str) -> pathlib.Path:
     for path in (out, _picture(out)) if out.suffix else (out,):
         if _is_taken(path):
             raise UserError(
-                f"--out={text}: {path} is there, and nothing is written over: give another name, "
-                f"or delete it"
+                f"--out={text}{'' if path == out else f': {path}'} is there, and nothing is "
+                f"written over: give another name, or delete it"
             )
     return out
 

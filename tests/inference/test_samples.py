@@ -21,7 +21,7 @@ from sadajem_jax.inference import pictures, sample, sample_options
 from sadajem_jax.inference.images import as_float
 from sadajem_jax.inference.load import load
 from sadajem_jax.inference.model import Model
-from sadajem_jax.workdir.figure import Figure
+from sadajem_jax.workdir.figure import COLUMNS, Figure
 from tests import models
 
 KEY = jax.random.key(3)
@@ -143,6 +143,22 @@ def test_a_memorised_image_is_not_hidden(found: list[tuple[str, float] | Figure]
     np.testing.assert_array_equal(
         arrays["images"][0], loading.load(get_spec("digits"), "train").images[123]
     )
+
+
+def test_blocks_that_are_cut_apart_have_the_same_frame(
+    found: list[tuple[str, float] | Figure],
+) -> None:
+    """On a narrow page they stand one under the other: of one width, white all around."""
+    with Image.open(io.BytesIO(figures(found)["samples_nearest"].data)) as picture:
+        width, pixels = picture.width, np.asarray(picture)
+        cuts = [round(float(at) * width) for at in picture.info[COLUMNS].split()]
+    parts = np.split(pixels, cuts, axis=1)
+    assert len(parts) == 3 and len({part.shape for part in parts}) == 1
+    for part in parts:
+        rows, columns = np.nonzero((part != pictures.WHITE).any(axis=-1))
+        assert min(rows.min(), columns.min()) >= samples.APART
+        assert columns.max() < part.shape[1] - samples.APART
+        assert rows.max() < len(part) - samples.APART
 
 
 def test_training_images_are_nearest_to_themselves() -> None:
@@ -321,7 +337,7 @@ def test_sampling_may_name_where_the_data_is(
         (["--refine_from=none.npz"], "found nothing of that name"),
         (["--source=fresh", "--label=12"], "a number from 0 to 9"),
         (["--out=x.png"], "ends in .npz, or a new or empty folder, found 'x.png'"),
-        (["--out=tests"], "--out=tests: tests is there, and nothing is written over"),
+        (["--out=tests"], "--out=tests is there, and nothing is written over"),
         (["--out="], "ends in .npz"),
         (["--out=/dev/null/x.npz"], "--out=/dev/null/x.npz cannot be written"),
         (["--config.sgld.num_steps=3"], "--config.sgld.num_steps has no place"),
