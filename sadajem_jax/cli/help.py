@@ -30,7 +30,7 @@ sadajem-jax: trains, evaluates and samples from sharpness-aware joint energy-bas
            of an existing run eval.* and data.data_dir are free: --config.eval.only=ood;
            parts: {parts}
 --source, --n, --out   of --mode=sample: buffer or fresh images, how many, and where to: an .npz
-           file (a picture comes beside it) or a new folder of PNG files
+           file (a picture comes beside it) or a folder of PNG files, new in either case
 --refine_from, --label, --seed, --num_steps   of its chains: an .npz file or folder that they start
            from, their class (a number, a name or each), seed and length
 --coordinator_address, --num_processes, --process_id   of several processes that work as one, where

@@ -152,11 +152,16 @@ def sample_mode(flags: Flags) -> int:
             f"--config.{next(iter(given))} has no place in --mode=sample: the run's own config "
             f"holds, but for --config.eval.checkpoint and --config.data.data_dir"
         )
+    from sadajem_jax.inference import export, sample_options
+
+    options = sample_options.read(flags.plain)
+    settings = run_settings.read(workdir)
+    sample_options.check(options, settings)
+    export.make_ready(options.out)
     print(f"loading the model of {workdir}", flush=True)
     from sadajem_jax.inference import load, sample
 
-    options = sample.read_options(flags.plain)
-    make_ready(config_files.of_settings(run_settings.read(workdir)))
+    make_ready(config_files.of_settings(settings))
     sample.run(load.load(workdir, checkpoint, data_dir=data_dir), options)
     return 0
 

@@ -28,12 +28,14 @@ class Progress:
     """Shows how far work is, pass by pass, and counts what was done.
 
     An `Advance`. A pass ends where all of it is done; the next call then begins another, whose
-    counts go on from there: what is shown only rises. As a context it also speaks while nothing is
-    heard, as long as something compiles.
+    counts go on from there: what is shown only rises. Without a unit counts would be taken for what
+    the name speaks of, so that there is a percentage alone: of a pass, which never falls in it, and
+    a further pass is numbered. As a context it also speaks while nothing is heard, as long as
+    something compiles.
 
     Args:
       name: of the work.
-      unit: what is counted, or "" where passes count different things and a rate says nothing.
+      unit: what is counted, or "" where counts and a rate say nothing to a reader.
       done: how much of the first pass was done before.
       lines: whether there are lines where stderr is no terminal; False for work that says its own.
 
@@ -46,6 +48,7 @@ class Progress:
     ) -> None:
         self.name, self.unit, self.count, self._lines = name, unit, 0, lines
         self._before, self._done, self._total = 0, done, 0  # earlier passes; this one
+        self._passes, self._share = 0, 0.0  # that are over; of this one, the most that was told
         self._start = self._now = time.monotonic()
         self._due = self._now + SECONDS_TO_FIRST_LINE
         self._first: tuple[float, int] | None = None  # after the first call all is compiled
@@ -61,10 +64,12 @@ class Progress:
         self.count += done - self._done
         self._first = self._first or (self._now, self.count)
         self._done, self._total = done, total
+        self._share = max(self._share, done / max(total, 1))
         self._pace.mark(self._now, done)
         self._show(self._now)
         if done >= total:
             self._before, self._done, self._total = self._before + total, 0, 0
+            self._passes, self._share = self._passes + 1, 0.0
             self._pace = Pace()
 
     def _show(self, now: float) -> None:
@@ -76,27 +81,52 @@ class Progress:
                 self._draw(now)
         elif self._lines and now >= self._due:
             self._due = now + SECONDS_BETWEEN_LINES
-            print(f"{self.name}: {self._stands(now)}", flush=True)
+            print(f"{self._title}: {', '.join([*self._so_much, *self._stands(now)])}", flush=True)
 
     def _draw(self, now: float) -> None:
-        there = bool(self._total)
-        form = "{desc}: {percentage:3.0f}%|{bar}| " if there else "{desc}: "
-        self._bar.bar_format = form + self._stands(now)
-        self._bar.total = self._before + self._total if there else None
-        self._bar.n = self._before + self._done
+        there, said = bool(self._total), self._so_much if self.unit or not self._total else []
+        form = f"{{desc}}: {self._percent:3}%|{{bar}}| " if there else "{desc}: "
+        self._bar.bar_format = form + ", ".join([*said, *self._stands(now)])
+        self._bar.desc = self._title
+        self._bar.total = 1.0 if there else None
+        self._bar.n = self._shown
         self._bar.refresh()
 
-    def _stands(self, now: float) -> str:
-        """Counts, rate and time left; how long it has been where there is no rate yet."""
-        so_far = f"{duration(now - self._start)} so far"
+    @property
+    def _title(self) -> str:
+        """The name; without a unit also which pass it is, from the second on."""
+        number = self._passes + bool(self._total)  # of the one that goes on, or of the last
+        return self.name if self.unit or number < 2 else f"{self.name}, pass {number}"
+
+    @property
+    def _shown(self) -> float:
+        """The share that is done: with a unit of all passes' counts, without one of this pass."""
+        if self.unit:
+            return (self._before + self._done) / max(self._before + self._total, 1)
+        return self._share
+
+    @property
+    def _percent(self) -> int:
+        """Rounded down: 100 only where all is done."""
+        return int(100 * self._shown + 1e-9)
+
+    @property
+    def _so_much(self) -> list[str]:
+        """What is done, if anything was: a count, or a percentage where there is no unit."""
         if not self._total:
-            return f"{self._before:,} done, {so_far}" if self._before else so_far
-        counts = f"{self._before + self._done:,} of {self._before + self._total:,}"
-        rate = self._pace.rate()
+            over = f"{self._before:,} done" if self.unit else "100%"
+            return [over] if self._passes else []
+        if not self.unit:
+            return [f"{self._percent}%"]
+        return [f"{self._before + self._done:,} of {self._before + self._total:,}"]
+
+    def _stands(self, now: float) -> list[str]:
+        """Rate and time left; how long it has been where there is no rate yet."""
+        rate = self._pace.rate() if self._total else None
         if rate is None:
-            return f"{counts}, {so_far}"
-        speed = f"{rate:,.{0 if rate >= 10 else 1}f} {self.unit}/s, " if self.unit else ""
-        return f"{counts}, {speed}{duration((self._total - self._done) / rate)} left"
+            return [f"{duration(now - self._start)} so far"]
+        speed = [f"{rate:,.{0 if rate >= 10 else 1}f} {self.unit}/s"] if self.unit else []
+        return [*speed, f"{duration((self._total - self._done) / rate)} left"]
 
     @property
     def rate(self) -> float | None:

@@ -33,7 +33,7 @@ PER_CLASS = 10  # images of a class in a row
 FILMED = 25  # chains of the film
 NEIGHBOURS = 8  # training images beside a sample
 PAIRS = 10  # samples of each kind that get them
-APART = 12  # pixels on either side of a block of them
+APART = 12  # pixels on each side of a block of them
 COMPARED = 1000  # training images that set the scale for densities and distances
 FRAME_SECONDS, LAST_FRAME_SECONDS = 0.15, 1.5
 SHUFFLE = 20_230_618  # always the same images
@@ -320,8 +320,8 @@ def side_by_side(
     drawn = [grid(np.concatenate(list(rows)), rows.shape[1]) for rows in blocks if len(rows)]
     height = max(map(len, drawn))
     blocks = [_framed(x, height) for x in drawn]
-    whole = np.concatenate(blocks, axis=1)[:, APART:-APART]
-    cuts = (np.cumsum([x.shape[1] for x in blocks])[:-1] - APART) / whole.shape[1]
+    whole = np.concatenate(blocks, axis=1)
+    cuts = np.cumsum([x.shape[1] for x in blocks])[:-1] / whole.shape[1]
     said, data = PngInfo(), io.BytesIO()
     said.add_text(COLUMNS, " ".join(f"{at:.4f}" for at in cuts))
     Image.fromarray(whole).save(data, format="PNG", pnginfo=said)
@@ -329,8 +329,11 @@ def side_by_side(
 
 
 def _framed(picture: np.ndarray, height: int) -> np.ndarray:
-    """A picture [H, W, 3] with white below and on either side."""
-    around = (0, height - len(picture)), (APART, APART), (0, 0)
+    """A picture [H, W, 3] with white around it, and below where another one is higher.
+
+    Each block has the same frame: set one under the other they stand in line, and apart.
+    """
+    around = (APART, APART + height - len(picture)), (APART, APART), (0, 0)
     return np.pad(picture, around, constant_values=pictures.WHITE)
 
 

@@ -21,30 +21,51 @@ LABELS = "labels.csv"
 
 
 def checked(text: str) -> pathlib.Path:
-    """The path that --out names, found writable before the work; creates the folder.
+    """The path that --out names: nothing that is there is written over, nor added to.
 
     Raises:
-      UserError: if it is no .npz file and no new or empty folder, or cannot be written.
+      UserError: if it is no .npz file and no new or empty folder, or a file of it is there.
     """
     out = pathlib.Path(text).expanduser()
-    is_file = out.suffix == ".npz" and not out.is_dir()
-    if not text or (out.suffix and not is_file) or (not is_file and _holds_something(out)):
+    if not text or out.suffix not in ("", ".npz"):
         raise UserError(
             f"--out must name a file that ends in .npz, or a new or empty folder, found {text!r}"
         )
-    folder = out.parent if is_file else out
+    for path in (out, _picture(out)) if out.suffix else (out,):
+        if _is_taken(path):
+            raise UserError(
+                f"--out={text}{'' if path == out else f': {path}'} is there, and nothing is "
+                f"written over: give another name, or delete it"
+            )
+    return out
+
+
+def _picture(out: pathlib.Path) -> pathlib.Path:
+    """The file of the picture beside an .npz file."""
+    return out.with_suffix(".png")
+
+
+def _is_taken(path: pathlib.Path) -> bool:
+    """Whether anything is there but an empty folder for what is to be a folder."""
+    if path.is_dir() and not path.suffix:
+        return any(path.iterdir())
+    return path.exists() or path.is_symlink()
+
+
+def make_ready(out: pathlib.Path) -> None:
+    """Creates the folder, found writable before the work.
+
+    Raises:
+      UserError: if it cannot be written.
+    """
+    folder = out.parent if out.suffix else out
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(f"--out={text} cannot be written ({reason}): give another") from error
-    return out
-
-
-def _holds_something(out: pathlib.Path) -> bool:
-    return out.is_dir() and any(out.iterdir())
+        raise UserError(f"--out={out} cannot be written ({reason}): give another") from error
 
 
 def write(
@@ -73,7 +94,7 @@ def write(
 
 
 def _npz(out: pathlib.Path, images: np.ndarray, labels: np.ndarray) -> str:
-    data, picture = io.BytesIO(), out.with_suffix(".png")
+    data, picture = io.BytesIO(), _picture(out)
     np.savez(data, images=images, labels=labels)
     files.write_bytes_atomically(out, data.getvalue())
     scale = max(1, 64 // images.shape[1])

@@ -72,13 +72,21 @@ def read(
     Raises:
       DataError: if there is neither.
     """
+    path = found(name)
+    return folder(path, progress) if path.is_dir() else npz(path)
+
+
+def found(name: str | os.PathLike[str]) -> pathlib.Path:
+    """The folder or .npz file of a name, which is there; not yet opened.
+
+    Raises:
+      DataError: if there is neither.
+    """
     path = pathlib.Path(name).expanduser()
-    if path.is_dir():
-        return folder(path, progress)
-    if path.suffix == ".npz":
-        return npz(path)
-    found = "a file of another kind" if path.exists() else "nothing of that name"
-    raise DataError(f"{name}: expected a folder of images or an .npz file, found {found}")
+    if path.is_dir() or (path.suffix == ".npz" and path.is_file()):
+        return path
+    seen = "a file of another kind" if path.exists() else "nothing of that name"
+    raise DataError(f"{name}: expected a folder of images or an .npz file, found {seen}")
 
 
 def load(

@@ -15,6 +15,7 @@ from sadajem_jax.workdir import files
 
 GAP = 2  # pixels between the images of a grid, after scaling
 WHITE = 255
+EMPTY = 228  # a cell without an image: neither gap nor picture
 
 
 def to_uint8(images: Any) -> NDArray[np.uint8]:
@@ -55,7 +56,7 @@ def grid(images: Any, columns: int | None = None, scale: int = 1) -> NDArray[np.
 
     Returns:
       uint8 `[rows * (H * scale + 2) - 2, columns * (W * scale + 2) - 2, 3]`; cells without an
-      image are white.
+      image are light grey.
 
     Raises:
       ValueError: on another shape or type of `images`, or on `columns` or `scale` below 1.
@@ -71,6 +72,7 @@ def grid(images: Any, columns: int | None = None, scale: int = 1) -> NDArray[np.
     count, height, width, _ = images.shape
     cells = np.full((rows * columns, height + GAP, width + GAP, 3), WHITE, np.uint8)
     cells[:count, :height, :width] = images  # one channel broadcasts to three
+    cells[count:, :height, :width] = EMPTY
     cells = cells.reshape(rows, columns, height + GAP, width + GAP, 3).swapaxes(1, 2)
     return cells.reshape(rows * (height + GAP), columns * (width + GAP), 3)[:-GAP, :-GAP]
 

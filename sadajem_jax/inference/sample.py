@@ -2,96 +2,23 @@
 
 from __future__ import annotations
 
-import pathlib
-from collections.abc import Mapping
-from typing import NamedTuple
-
 import jax
 import numpy as np
 
 from sadajem_jax.console.errors import UserError
 from sadajem_jax.console.progress import Progress
-from sadajem_jax.console.words import nearest
 from sadajem_jax.inference import export, image_files, pictures
 from sadajem_jax.inference.generate import row_labels
 from sadajem_jax.inference.model import Model
+from sadajem_jax.inference.sample_options import REFINED, Options, class_asked
 from sadajem_jax.randomness import run_key
-
-SOURCES = ("buffer", "fresh")
-REFINED = "refined"  # chains from the user's own images, which --refine_from names
-OF_CHAINS = ("label", "seed", "num_steps")
-EACH = "each"  # --label=each: the classes in turn
-
-
-class Options(NamedTuple):
-    """What --mode=sample was asked for.
-
-    Attributes:
-      source: "buffer" (its first n rows), "fresh" (new chains) or "refined" (chains from images).
-      n: images, or None for as many as the buffer, or what is refined, holds.
-      out: the .npz file, or a folder.
-      label: "" for none, a class's number or name, or "each" for the classes in turn.
-      seed: of the chains, or None for the run's.
-      num_steps: of a chain, or None for the life of a buffer row.
-      refine_from: the folder or .npz file of the images that are refined.
-    """
-
-    source: str
-    n: int | None
-    out: pathlib.Path
-    label: str = ""
-    seed: int | None = None
-    num_steps: int | None = None
-    refine_from: str = ""
-
-
-def read_options(flags: Mapping[str, str]) -> Options:
-    """Reads the flags of --mode=sample.
-
-    Raises:
-      UserError: where one of them cannot be what it says.
-    """
-    source = _source(flags)
-    stray = [name for name in OF_CHAINS if flags[name] and source == "buffer"]
-    if stray:
-        raise UserError(f"--{stray[0]} is of new chains: it needs --source=fresh or --refine_from")
-    return Options(
-        source,
-        _whole("n", flags["n"], 1),
-        export.checked(flags["out"]),
-        flags["label"],
-        _whole("seed", flags["seed"], 0),
-        _whole("num_steps", flags["num_steps"], 0),
-        flags["refine_from"],
-    )
-
-
-def _source(flags: Mapping[str, str]) -> str:
-    source = flags["source"]
-    if flags["refine_from"]:
-        if source:
-            raise UserError(f"--refine_from says where chains start: leave out --source={source}")
-        return REFINED
-    if source not in ("", *SOURCES):
-        raise UserError(
-            f"--source must be {' or '.join(SOURCES)}, found {source!r}{nearest(source, SOURCES)}"
-        )
-    return source or "buffer"
-
-
-def _whole(name: str, text: str, least: int) -> int | None:
-    """The whole number that a flag gives, None where it is not given."""
-    digits = text.replace("_", "").replace(",", "")
-    if text and (not digits.isdecimal() or int(digits) < least):
-        raise UserError(f"--{name} must be a whole number, at least {least}, found {text!r}")
-    return int(digits) if text else None
 
 
 def run(model: Model, options: Options) -> None:
     """Makes the images and writes them, see `export.write`.
 
     Raises:
-      UserError: if there are no n images, the label is no class, or nothing can be written.
+      UserError: if there are no n images to be refined, or nothing can be written.
     """
     images, labels = MAKE[options.source](model, options)
     written = export.write(options.out, images, labels, model.class_names)
@@ -101,11 +28,6 @@ def run(model: Model, options: Options) -> None:
 def of_buffer(model: Model, options: Options) -> tuple[np.ndarray, np.ndarray]:
     """The buffer's first n rows, and the classes of their chains, or else those seen in them."""
     n = len(model.buffer) if options.n is None else options.n
-    if n > len(model.buffer):
-        raise UserError(
-            f"--n must be at most {len(model.buffer):,}, the images of the buffer, found {n:,}; "
-            f"--source=fresh makes new ones"
-        )
     images, labels = pictures.to_uint8(model.buffer[:n]), model.classes(n)
     return images, model.predict(images) if labels is None else labels
 
@@ -156,26 +78,3 @@ def _with_classes(model: Model, drawn: np.ndarray, label: object) -> tuple[np.nd
     if label is None:
         return images, model.predict(images)
     return images, row_labels(label, len(images), model.num_classes)
-
-
-def class_asked(text: str, names: tuple[str, ...]) -> int | str | None:
-    """The class that --label names: a number, "each", or None for "".
-
-    Raises:
-      UserError: if it names none.
-
-    Examples:
-      >>> class_asked("dog", ("cat", "dog")), class_asked("0", ("cat", "dog"))
-      (1, 0)
-    """
-    if text in ("", EACH):
-        return text or None
-    if text in names:
-        return names.index(text)
-    if text.isdecimal() and int(text) < len(names):
-        return int(text)
-    known = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-    raise UserError(
-        f"--label must be a number from 0 to {len(names) - 1}, a name ({known}) or {EACH!r}, "
-        f"found {text!r}"
-    )

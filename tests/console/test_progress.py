@@ -64,8 +64,8 @@ def test_the_time_left_leaves_compilations_out(clock: list[float], capsys: Any) 
     calls = [(60.0, 10, 1000), (120.0, 20, 1000)]
     calls += [(120.0 + s, 20 + 10 * s, 1000) for s in range(1, 31)]
     lines = heard(Progress("sampling", unit=""), clock, calls, capsys)
-    assert lines[0] == "sampling: 10 of 1,000, 1 min 00 s so far"
-    assert lines[-1] == "sampling: 320 of 1,000, 1 min 08 s left"
+    assert lines[0] == "sampling: 1%, 1 min 00 s so far"
+    assert lines[-1] == "sampling: 32%, 1 min 08 s left"
 
 
 def test_counts_only_rise(clock: list[float], capsys: Any) -> None:
@@ -77,6 +77,27 @@ def test_counts_only_rise(clock: list[float], capsys: Any) -> None:
         "samples: 1,002 of 1,100, 13 s so far",
         "samples: 1,005 of 1,100, 0.1 images/s, 15 min 50 s left",
     ]
+
+
+def test_without_a_unit_a_share_is_told_that_never_falls(clock: list[float], capsys: Any) -> None:
+    """No counts, which would be taken for images; a total that grows takes nothing back."""
+    calls = [(10.0, 299, 1000), (50.0, 300, 2000), (90.0, 1999, 2000)]
+    assert heard(Progress("sampling 200 images", unit=""), clock, calls, capsys) == [
+        "sampling 200 images: 29%, 10 s so far",
+        "sampling 200 images: 29%, 50 s so far",
+        "sampling 200 images: 99%, 0 s left",
+    ]
+
+
+def test_a_further_pass_without_a_unit_is_said_to_be_one(clock: list[float], capsys: Any) -> None:
+    """What it counts is not what the first did: the share is its own, and it has its number."""
+    progress = Progress("samples", unit="")
+    assert heard(progress, clock, [(1.0, 1000, 1000), (10.0, 1, 4)], capsys) == [
+        "samples, pass 2: 25%, 10 s so far"
+    ]
+    heard(progress, clock, [(11.0, 4, 4)], capsys)
+    progress._show(60.0)  # what the clock of a context does
+    assert capsys.readouterr().out == "samples, pass 2: 100%, 1 min 00 s so far\n"
 
 
 def test_several_works_are_one(clock: list[float], capsys: Any) -> None:
@@ -119,6 +140,21 @@ def test_a_terminal_gets_a_bar_and_no_lines(
         progress.say("a line")
     assert "100%" in terminal.getvalue() and "20 of 20, 2 min 00 s so far" in terminal.getvalue()
     assert capsys.readouterr().out == "a line\n"
+
+
+def test_a_bar_without_a_unit_has_no_counts(
+    monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    """Beside the bar's percentage stands the time alone."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    progress = Progress("sampling", unit="")
+    for clock[0], done in ((60.0, 7), (120.0, 10)):
+        progress(done, 10)
+    drawn = terminal.getvalue()
+    assert "sampling:  70%|" in drawn and "| 1 min 00 s so far" in drawn
+    assert "100%" in drawn and "of 10" not in drawn
+    progress.close()
 
 
 def test_a_terminal_without_a_size_gets_lines(

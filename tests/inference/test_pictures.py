@@ -57,7 +57,10 @@ def test_grid_is_near_square(count, rows, columns):
 
 
 def test_grid_places_every_pixel():
-    """Image i stands at row i // columns and column i % columns, unchanged; the rest is white."""
+    """Image i stands at row i // columns and column i % columns, unchanged; the rest is white.
+
+    A cell that has no image is light grey, apart from the gaps and from any black picture.
+    """
     images = np.random.default_rng(0).integers(0, 255, (5, 4, 6, 3), np.uint8)
     picture = pictures.grid(images, columns=2)
     assert picture.dtype == np.uint8 and picture.shape == (16, 14, 3)
@@ -66,6 +69,9 @@ def test_grid_places_every_pixel():
         cell = picture[top : top + 4, left : left + 6]
         np.testing.assert_array_equal(cell, image)
         cell[...] = 255
+    empty = picture[12:16, 8:14]
+    assert (empty == empty[0, 0]).all() and 192 < empty[0, 0, 0] < 255
+    empty[...] = 255
     assert (picture == 255).all()
 
 

@@ -17,11 +17,11 @@ from sadajem_jax.data import loading
 from sadajem_jax.data.specs import get_spec
 from sadajem_jax.evaluation import nearest as nearest_images
 from sadajem_jax.evaluation import samples
-from sadajem_jax.inference import pictures, sample
+from sadajem_jax.inference import pictures, sample, sample_options
 from sadajem_jax.inference.images import as_float
 from sadajem_jax.inference.load import load
 from sadajem_jax.inference.model import Model
-from sadajem_jax.workdir.figure import Figure
+from sadajem_jax.workdir.figure import COLUMNS, Figure
 from tests import models
 
 KEY = jax.random.key(3)
@@ -145,6 +145,22 @@ def test_a_memorised_image_is_not_hidden(found: list[tuple[str, float] | Figure]
     )
 
 
+def test_blocks_that_are_cut_apart_have_the_same_frame(
+    found: list[tuple[str, float] | Figure],
+) -> None:
+    """On a narrow page they stand one under the other: of one width, white all around."""
+    with Image.open(io.BytesIO(figures(found)["samples_nearest"].data)) as picture:
+        width, pixels = picture.width, np.asarray(picture)
+        cuts = [round(float(at) * width) for at in picture.info[COLUMNS].split()]
+    parts = np.split(pixels, cuts, axis=1)
+    assert len(parts) == 3 and len({part.shape for part in parts}) == 1
+    for part in parts:
+        rows, columns = np.nonzero((part != pictures.WHITE).any(axis=-1))
+        assert min(rows.min(), columns.min()) >= samples.APART
+        assert columns.max() < part.shape[1] - samples.APART
+        assert rows.max() < len(part) - samples.APART
+
+
 def test_training_images_are_nearest_to_themselves() -> None:
     """The nearest neighbour of a training image is itself, at distance 0 exactly."""
     images = loading.load(get_spec("digits"), "train").images
@@ -203,7 +219,7 @@ def test_class_conditional_chains_are_shown_and_measured_by_their_classes() -> N
 def test_class_conditional_images_are_written_with_their_classes() -> None:
     """--mode=sample writes the classes that slots and new chains have, and that were asked for."""
     model, _ = models.bells(objective__class_conditional=True, sgld__init="uniform")
-    options = sample.Options("fresh", 12, pathlib.Path())
+    options = sample_options.Options("fresh", 12, pathlib.Path())
     np.testing.assert_array_equal(sample.of_buffer(model, options)[1], np.arange(12) % 10)
     np.testing.assert_array_equal(sample.fresh(model, options)[1], np.arange(12) % 10)
     asked = sample.fresh(model, options._replace(label="3"))
@@ -225,14 +241,15 @@ def test_the_buffer_is_exported(workdir: pathlib.Path, tmp_path: pathlib.Path) -
     model, written = load(workdir), np.load(out)
     np.testing.assert_array_equal(written["images"], pictures.to_uint8(model.buffer[:9]))
     np.testing.assert_array_equal(written["labels"], model.predict(written["images"]))
-    assert run(workdir, f"--out={out}") == 0
-    assert np.load(out)["images"].shape == (40, 8, 8, 1)
+    whole = tmp_path / "whole.npz"
+    assert run(workdir, f"--out={whole}") == 0
+    assert np.load(whole)["images"].shape == (40, 8, 8, 1)
 
 
 def test_fresh_images_are_exported(workdir: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """New images carry the class asked for, in turns for "each", else the one seen in them."""
     for flag, expected in (("--label=each", [0, 1, 2]), ("--label=7", [7, 7, 7]), ("", None)):
-        out = tmp_path / "x.npz"
+        out = tmp_path / f"x{flag}.npz"
         flags = ["--source=fresh", "--n=3", f"--out={out}", *([flag] if flag else [])]
         assert run(workdir, *flags) == 0
         written = np.load(out)
@@ -262,7 +279,7 @@ def test_images_of_the_user_s_are_refined(workdir: pathlib.Path, tmp_path: pathl
         Image.fromarray(image[..., 0]).save(tmp_path / "folder" / f"{i}.png")
 
     def refined(source: str, steps: int) -> np.ndarray:
-        out = tmp_path / f"{steps}.npz"
+        out = tmp_path / f"{steps}_of_{pathlib.Path(source).stem}.npz"
         flags = [f"--refine_from={tmp_path / source}", f"--num_steps={steps}", f"--out={out}"]
         assert run(workdir, *flags) == 0
         return np.load(out)["images"]
@@ -320,7 +337,7 @@ def test_sampling_may_name_where_the_data_is(
         (["--refine_from=none.npz"], "found nothing of that name"),
         (["--source=fresh", "--label=12"], "a number from 0 to 9"),
         (["--out=x.png"], "ends in .npz, or a new or empty folder, found 'x.png'"),
-        (["--out=tests"], "a new or empty folder, found 'tests'"),
+        (["--out=tests"], "--out=tests is there, and nothing is written over"),
         (["--out="], "ends in .npz"),
         (["--out=/dev/null/x.npz"], "--out=/dev/null/x.npz cannot be written"),
         (["--config.sgld.num_steps=3"], "--config.sgld.num_steps has no place"),
@@ -334,12 +351,34 @@ def test_nonsense_is_one_line(
     flags: list[str],
     words: str,
 ) -> None:
-    """A flag that makes no sense ends in exit status 2, one line, and no file."""
+    """A flag that makes no sense ends in exit status 2, one line, and no file.
+
+    It is seen before the model is loaded, but for a checkpoint that is not there.
+    """
     out = [] if flags[0].startswith("--out") else [f"--out={tmp_path / 'x.npz'}"]
     assert run(workdir, *flags, *out) == 2
-    error = capsys.readouterr().err.strip().splitlines()[-1]
+    said = capsys.readouterr()
+    error = said.err.strip().splitlines()[-1]
     assert error.startswith("error: ") and words in error
     assert list(tmp_path.iterdir()) == []
+    assert ("loading" in said.out) == ("eval.checkpoint" in flags[0])
+
+
+def test_what_is_there_is_not_written_over(
+    workdir: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a file nor its picture, nor a folder that holds something; an empty one is taken."""
+    (tmp_path / "empty").mkdir()
+    for name, there in (("x.npz", "x.npz"), ("y.npz", "y.png"), ("folder", "folder/mine.txt")):
+        mine = tmp_path / there
+        mine.parent.mkdir(exist_ok=True)
+        mine.write_text("mine")
+        assert run(workdir, "--n=1", f"--out={tmp_path / name}") == 2
+        said = capsys.readouterr()
+        assert "is there, and nothing is written over" in said.err and "loading" not in said.out
+        assert mine.read_text() == "mine"
+    assert not (tmp_path / "y.npz").exists() and len(list((tmp_path / "folder").iterdir())) == 1
+    assert run(workdir, "--n=1", f"--out={tmp_path / 'empty'}") == 0
 
 
 def test_flags_of_sampling_are_refused_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:

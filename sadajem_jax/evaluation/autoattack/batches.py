@@ -147,7 +147,9 @@ class Runner:
                 _put_back(states, portion, state)
             if attack.done:
                 left = going[~np.asarray(attack.done(_take(states, going)))]
-                heard((len(going) - len(left)) * (attack.num_steps - last) / attack.num_steps)
+                spared = (len(going) - len(left)) * (attack.num_steps - last) / attack.num_steps
+                if spared:
+                    heard(spared)
                 going = left
                 if not going.size:
                     break

@@ -18,8 +18,12 @@ STANDS, MISCLASSIFIED = "stands", "misclassified"
 SAVE_SECONDS = 30.0
 ROUNDING = 1e-6
 
-Progress = Callable[[str, int, int], None]
-"""(attack, images done, images in all); a batch half through its steps counts half its images."""
+Progress = Callable[[str, float, int], None]
+"""(attack, images done, images in all); an image half through its steps counts a half.
+
+All are those that stand at the beginning of an attack, or of a target of it; those that an earlier
+call has tried are done. Whoever counts attacks up hears of every attack's end once.
+"""
 
 keys_of = jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
 """(key, [N] numbers) -> [N] keys."""
@@ -118,10 +122,11 @@ class Campaign:
     def _pass(self, text: str, name: Name, rank: int, runner: Runner) -> None:
         """Attacks what stands once, but for what an earlier call has tried."""
         ledger = self.ledger
-        index = np.flatnonzero((ledger.verdicts == STANDS) & ~ledger.tried)
+        standing = ledger.verdicts == STANDS
+        index = np.flatnonzero(standing & ~ledger.tried)
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self._seed), name), rank)
         keys = keys_of(key, np.arange(len(self._images)))
-        heard = self._heard(text, len(index))
+        heard = self._heard(text, standing.sum().item() - len(index), standing.sum().item())
         for portion in runner.portions(index):
             candidates, state = runner(self._rows(portion, rank, keys), heard)
             self._judge(name, portion, candidates)
@@ -145,13 +150,13 @@ class Campaign:
         self.ledger.verdicts[portion[broken]] = name.text
         self.ledger.adversarial[portion[broken]] = candidates[broken]
 
-    def _heard(self, text: str, total: int) -> Heard:
-        done = 0.0
+    def _heard(self, text: str, tried: int, total: int) -> Heard:
+        done = float(tried)
 
         def hear(rows: float) -> None:
             nonlocal done
             done += rows
             if self._progress:
-                self._progress(text, min(int(done + ROUNDING), total), total)
+                self._progress(text, total if done > total - ROUNDING else done, total)
 
         return hear

@@ -102,7 +102,7 @@ def _autoattack(asked: Asked, ball: Standard) -> Piece:
                 search_fn=search_fn and of_unit(search_fn),
                 batch_size=_batch_size(asked),
                 checkpoint=kept,
-                progress=AllPasses(progress, len(test.labels), classes),
+                progress=AllPasses(progress, classes),
             )
         yield from _said(asked, len(test.labels))
         yield from result.warnings
@@ -185,9 +185,20 @@ def _examples(asked: Asked, ball: Standard, test: Images, result: Result) -> Ite
         adversarial,
         [names[label] for label in test.labels[broken]],
         [names[label] for label in predicted],
-        f"The first {len(broken)} test images that AutoAttack broke in the "
-        f"{protocols.NORMS[ball.norm]} ball of {_said_eps(ball)}, under what they are taken for.",
+        _caption(ball, len(broken)),
     )
+
+
+def _caption(ball: Standard, shown: int) -> str:
+    """Of the figure of so many images.
+
+    Examples:
+      >>> _caption(Standard("", "l_2", 0.5), 1)
+      'The first test image that AutoAttack broke in the L2 ball of 0.5, under what ... taken for.'
+    """
+    images, are = ("test image", "it is") if shown == 1 else (f"{shown} test images", "they are")
+    where = f"the {protocols.NORMS[ball.norm]} ball of {_said_eps(ball)}"
+    return f"The first {images} that AutoAttack broke in {where}, under what {are} taken for."
 
 
 def _said_eps(ball: Standard) -> str:

@@ -77,25 +77,30 @@ def autoattack_cost(images: int, num_classes: int) -> Cost:
 
 
 class AllPasses:
-    """AutoAttack's progress as one, in forward passes of the images that there are at most.
+    """AutoAttack's progress as one, in forward passes of the images that still stand.
 
-    Images that a pass does not attack, since they are broken, count as done.
+    All there is shrinks as images break, since later passes leave them out. An image that breaks
+    within a pass counts in it to its end; of passes that an earlier call made, as many images count
+    as stand now.
 
     Args:
       progress: is told.
-      images: how many there are.
       num_classes: C.
     """
 
-    def __init__(self, progress: Advance, images: int, num_classes: int) -> None:
-        self._progress, self._images = progress, images
-        costs = autoattack_passes(num_classes)
+    def __init__(self, progress: Advance, num_classes: int) -> None:
+        self._progress, costs = progress, autoattack_passes(num_classes)
         self._weights = {k: c.forwards + GRADIENT_FORWARDS * c.gradients for k, c in costs.items()}
-        self._all = int(sum(self._weights.values()) * images)
+        self._name, self._attacked = "", 0
+        self._before = 0.0  # what the passes that are over took
 
-    def __call__(self, name: str, done: int, attacked: int) -> None:
+    def __call__(self, name: str, done: float, attacked: int) -> None:
         """Takes the progress of a pass."""
-        names = list(self._weights)
-        before = sum(self._weights[other] for other in names[: names.index(name)]) * self._images
-        of_pass = self._weights[name] * (self._images - attacked + done)
-        self._progress(int(before + of_pass), self._all)
+        weights, at = list(self._weights.values()), list(self._weights).index(name)
+        if not self._name:
+            self._before = sum(weights[:at]) * attacked
+        elif name != self._name:
+            self._before += self._weights[self._name] * self._attacked
+        self._name, self._attacked = name, attacked
+        everything = self._before + sum(weights[at:]) * attacked
+        self._progress(int(self._before + weights[at] * done), int(everything))

@@ -11,9 +11,9 @@ from sadajem_jax.report.run import Run, Subject, prefix_of
 MEASURES = {"auroc": "AUROC ↑", "aupr": "AUPR ↑", "fpr95": "FPR at 95% TPR ↓"}
 EXPLAINED = (
     "The test set against each other set, told apart by log p(x), by the confidence max p(y|x), or "
-    "by the approximate mass, minus the length of log p(x)'s gradient in the image. AUROC: higher "
-    "is better, 0.5 is chance. AUPR: higher is better, chance is the test set's share of all the "
-    "images. FPR at 95% TPR: lower is better, 0.95 is chance."
+    "by the approximate mass, which is minus the length of log p(x)'s gradient in the image. "
+    "AUROC: higher is better, 0.5 is chance. AUPR: higher is better, chance is the test set's "
+    "share of all the images. FPR at 95% TPR: lower is better, 0.95 is chance."
 )
 
 

@@ -15,7 +15,7 @@ from sadajem_jax.evaluation.autoattack.driver import Result
 from tests.evaluation.autoattack import networks
 from tests.evaluation.autoattack.test_driver import only, problem
 
-Told = list[tuple[str, int, int]]
+Told = list[tuple[str, float, int]]
 
 
 class Killed(Exception):
@@ -27,7 +27,7 @@ def attack(path: pathlib.Path | None, die_at: str = "", **options: Any) -> tuple
     variables, images, labels = problem(12, classes=5)
     told: Told = []
 
-    def hear(name: str, done: int, total: int) -> None:
+    def hear(name: str, done: float, total: int) -> None:
         told.append((name, done, total))
         if name == die_at and done > 3:
             raise Killed
@@ -75,7 +75,8 @@ def test_a_killed_attack_ends_as_an_unbroken_one(tmp_path: pathlib.Path) -> None
     ]
     (left,) = {total for name, _, total in told if name == "fab-t 2/4"}
     (of_all,) = {total for name, _, total in all_told if name == "fab-t 2/4"}
-    assert left == of_all - 3
+    tried = 3 - (of_all - left)  # of the three of the first portion those that stood
+    assert 0 < tried < min(done for name, done, _ in told if name == "fab-t 2/4") <= tried + 1
     again, nothing = attack(path)
     assert_same(again, whole)
     assert nothing == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from sadajem_jax.evaluation.costs import Cost
 from sadajem_jax.evaluation.robustness import figures, protocols
@@ -20,17 +21,25 @@ def test_costs_count_every_pass() -> None:
     assert autoattack_cost(1, 3) == Cost(forwards=2 + 1 + 2 * 101 + 5002, gradients=101 + 200)
 
 
-def test_progress_over_all_passes_grows_to_its_end() -> None:
-    """Pass by pass, with images dropping out, it never falls, and ends at all there is."""
+@pytest.mark.parametrize("first", ["apgd-ce", "fab-t 3/9"])  # that of a call which goes on
+def test_progress_over_all_passes_grows_to_its_end(first: str) -> None:
+    """Pass by pass, with images dropping out, all there is shrinks, and no count or share falls.
+
+    Only the last word says that all is done: a further one would be taken for a further pass.
+    """
     told: list[tuple[int, int]] = []
-    heard = AllPasses(lambda *args: told.append(args), 10, 10)
-    attacked = 10
-    for name in protocols.autoattack_passes(10):
-        for done in range(attacked + 1):
+    heard = AllPasses(lambda *args: told.append(args), 10)
+    attacked, names = 10, list(protocols.autoattack_passes(10))
+    for name in names[names.index(first) :]:
+        for done in np.linspace(0, attacked, 37):
             heard(name, done, attacked)
         attacked = max(1, attacked - 1)
-    counts = [count for count, _ in told]
-    assert counts == sorted(counts) and counts[0] == 0 and told[-1][0] == told[-1][1]
+    counts, totals, shares = zip(*((n, total, n / total) for n, total in told), strict=True)
+    assert list(counts) == sorted(counts) and list(shares) == sorted(shares)
+    assert list(totals) == sorted(totals, reverse=True) and totals[-1] < totals[0]
+    assert (counts[0] == 0) == (first == names[0]) and [share == 1 for share in shares].count(
+        True
+    ) == 1 == shares[-1]
 
 
 def test_wilson_s_interval_holds_the_truth_at_its_rate() -> None:

@@ -32,7 +32,7 @@ NAME = "robustness/purified"
 REVERSE_SHARE = 2 * GRADIENT_SHARE  # through a gradient go about twice its activations
 STATIC, TRANSFER, FULL, BPDA = "static", "transfer", "full_gradient", "bpda"
 ON_CHAIN = (FULL, BPDA, TRANSFER)
-SHARED = f"The attack was made with {NAME}/chain, whose seconds it is in."
+SHARED = f"The attack was made as a part of {NAME}/chain, and its time is counted there."
 
 
 class _Alone:
