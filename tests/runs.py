@@ -15,7 +15,9 @@ import numpy as np
 from sadajem_jax.workdir.checkpoint import Checkpoints
 from tests import places
 
+# Without SAM, whose second pass takes half as long again to compile: who needs it, says so.
 TINY = {
+    "sam.rho": 0.0,
     "train.num_steps": 40,
     "train.batch_size_px": 8,
     "train.batch_size_label": 16,

@@ -56,7 +56,7 @@ def test_a_home_folder_is_the_user_s(
 ) -> None:
     """--workdir=~/x and --out=~/x.npz lie in the home folder, and no folder named ~ is made."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    argv = runs.command(pathlib.Path("~/run"), train__num_steps=1, checkpoint__every_steps=1)
+    argv = runs.command(pathlib.Path("~/run"))
     assert main.main(argv) == 0
     sample = ["--mode=sample", "--workdir=~/run", "--n=3", "--out=~/x.npz"]
     assert main.main(sample) == 0

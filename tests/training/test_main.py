@@ -113,7 +113,7 @@ def test_another_run_is_refused_by_name(finished: pathlib.Path, capsys: Any) -> 
     argv = runs.command(finished, **LIKE_FINISHED, sam__rho=0.4)
     assert main.main(argv) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "config.sam.rho: 0.2 there, 0.4 asked for" in error
+    assert error.count("\n") == 1 and "config.sam.rho: 0.0 there, 0.4 asked for" in error
 
 
 def test_longer_run_only_with_the_same_rates(tmp_path: pathlib.Path, capsys: Any) -> None:

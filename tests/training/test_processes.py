@@ -104,7 +104,12 @@ def wait_for_step(workdir: pathlib.Path, step: int, pair: list[subprocess.Popen[
 def workdir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """W of a run of two processes that lost one of them, resumed, and was stopped by SIGUSR1."""
     folder = tmp_path_factory.mktemp("processes") / "W"
-    fields = {"checkpoint__every_steps": 2, "checkpoint__keep": 1000, "train__num_steps": LENGTH}
+    fields = {
+        "sam__rho": 0.2,
+        "checkpoint__every_steps": 2,
+        "checkpoint__keep": 1000,
+        "train__num_steps": LENGTH,
+    }
     argv = runs.command(folder, **fields)
 
     pair = start_two(argv)

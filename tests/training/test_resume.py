@@ -34,14 +34,15 @@ def interrupt(argv: list[str], workdir: pathlib.Path, step: int, number: int) ->
     return process.returncode, output
 
 
-LENGTH = 120  # steps: long enough that a signal never comes too late
+# Of SADA-JEM as it is, with SAM; long enough that a signal never comes too late.
+LONG = {"sam__rho": 0.2, "train__num_steps": 120}
 
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The workdir of a run killed at step 5, then stopped by SIGUSR1 at 31 and SIGTERM at 45."""
     workdir = tmp_path_factory.mktemp("broken")
-    argv = runs.command(workdir, train__num_steps=LENGTH)
+    argv = runs.command(workdir, **LONG)
     assert interrupt(argv, workdir, 5, signal.SIGKILL)[0] == -signal.SIGKILL
     for step, number in ((31, signal.SIGUSR1), (45, signal.SIGTERM)):
         status, output = interrupt(argv, workdir, step, number)
@@ -89,7 +90,7 @@ def test_a_signal_in_the_final_evaluation_leaves_at_once(tmp_path: pathlib.Path)
 
 def test_resumes_to_the_bit(broken: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """Killed and stopped at odd steps, a run ends with an unbroken one's bits, no step twice."""
-    argv = runs.command(broken, train__num_steps=LENGTH)
+    argv = runs.command(broken, **LONG)
     last = runs.start(argv)
     wait_for_step(last, broken, 50)
     refused = runs.start(argv)  # two trainings on one workdir: the second is refused
@@ -97,9 +98,9 @@ def test_resumes_to_the_bit(broken: pathlib.Path, tmp_path: pathlib.Path) -> Non
     assert refused.returncode == 2 and error.count("\n") == 1
     assert "another training is running" in error
     runs.finish(last)
-    runs.finish(runs.start(runs.command(tmp_path, train__num_steps=LENGTH)))
+    runs.finish(runs.start(runs.command(tmp_path, **LONG)))
     runs.assert_same_bits(runs.final_state(broken), runs.final_state(tmp_path))
-    assert runs.logged_steps(broken) == list(range(1, LENGTH + 1))
+    assert runs.logged_steps(broken) == list(range(1, 121))
 
 
 def test_second_signal_leaves_at_once(tmp_path: pathlib.Path) -> None:

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.versions
 FIXTURE = pathlib.Path(__file__).parent / "fixtures" / "run_0_1_0.tar.xz"
 # As the run of the fixture was started, by the program before states had a format.
 ARGV = {
+    "sam__rho": 0.2,
     "sgld__num_steps": 2,
     "train__batch_size_label": 64,
     "train__num_steps": 60,
