@@ -56,7 +56,8 @@ def _make(clone: pathlib.Path, target: str) -> list[str]:
 
 def environment(clone: pathlib.Path) -> dict[str, str]:
     """Of a shell where the clone's environment is active, with a cache of the clone's own."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    others = ("JAX_", "MAKE", "MFLAGS")  # of this process: `make` in `make` tells where it is
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     path = f"{clone / '.venv' / 'bin'}{os.pathsep}{kept['PATH']}"
     return kept | {"SADAJEM_CACHE_DIR": str(clone.parent / "cache"), "PATH": path}
 
