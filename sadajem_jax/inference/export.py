@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import pathlib
 import tempfile
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ def checked(text: str) -> pathlib.Path:
         raise UserError(
             f"--out must name a file that ends in .npz, or a new or empty folder, found {text!r}"
         )
-    for path in (out, _picture(out)) if out.suffix else (out,):
+    for path in _written(out):
         if _is_taken(path):
             raise UserError(
                 f"--out={text}{'' if path == out else f': {path}'} is there, and nothing is "
@@ -40,9 +41,25 @@ def checked(text: str) -> pathlib.Path:
     return out
 
 
+def _written(out: pathlib.Path) -> tuple[pathlib.Path, ...]:
+    """What is written where `out` is asked for: a file and its picture, or a folder."""
+    return (out, _picture(out)) if out.suffix else (out,)
+
+
 def _picture(out: pathlib.Path) -> pathlib.Path:
     """The file of the picture beside an .npz file."""
     return out.with_suffix(".png")
+
+
+def free(out: pathlib.Path) -> pathlib.Path:
+    """The path itself, or with a number behind its name, the first at which there is nothing."""
+    for name in itertools.chain([out.stem], (f"{out.stem}_{n}" for n in itertools.count(2))):
+        there = out.with_name(name + out.suffix)
+        if not any(map(_is_taken, _written(there))):
+            break
+    if not there.suffix:
+        there.mkdir(exist_ok=True)
+    return there
 
 
 def _is_taken(path: pathlib.Path) -> bool:
@@ -77,7 +94,7 @@ def write(
     000000.png and so on, the images alone as other tools expect them, and labels.csv.
 
     Args:
-      out: as of `checked`.
+      out: as of `checked`; where something has come to be there since, a free name beside it.
       images: [n, H, W, channels] uint8.
       labels: [n] int32.
       class_names: C.
@@ -86,6 +103,7 @@ def write(
       UserError: if it cannot be written.
     """
     try:
+        out = free(out)
         if out.suffix == ".npz":
             return _npz(out, images, labels)
         return _folder(out, images, labels, class_names)

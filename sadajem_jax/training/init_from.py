@@ -58,14 +58,26 @@ def require(init_from: str) -> None:
     """Refuses a folder without a run, before anything is made; "" is none.
 
     Raises:
-      UserError: as `last_model`.
+      UserError: as `of_run`.
     """
     if init_from:
-        last_model(pathlib.Path(init_from).expanduser())
+        of_run(pathlib.Path(init_from).expanduser())
 
 
 def last_model(workdir: pathlib.Path) -> Stored:
     """What the last good checkpoint of a run holds.
+
+    Raises:
+      UserError: if there is no run or no good checkpoint.
+    """
+    found = of_run(workdir).read_last()
+    if found is None:
+        raise UserError(f"{workdir} has no checkpoint that is whole: give another run, or train it")
+    return found
+
+
+def of_run(workdir: pathlib.Path) -> Checkpoints:
+    """The checkpoints of a run; none is read.
 
     Raises:
       UserError: if there is no run or no checkpoint.
@@ -74,8 +86,8 @@ def last_model(workdir: pathlib.Path) -> Stored:
         raise UserError(
             f"config.init_from must be a run's folder with checkpoints/ in it, found {workdir}"
         )
-    found = Checkpoints(workdir / "checkpoints", read_only=True).read_last()
-    if found is None:
+    found = Checkpoints(workdir / "checkpoints", read_only=True)
+    if not found.steps():
         raise UserError(f"{workdir} has no checkpoint yet: wait for its first, or train it")
     return found
 

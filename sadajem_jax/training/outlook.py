@@ -14,7 +14,8 @@ from sadajem_jax.training.recipes import Recipe
 
 DAY = 86_400.0  # seconds
 SIZE = 1024  # of the matrices that the machine's rate is measured with
-# A step's rate over that of a matrix product: 0.37 of a WRN-10-1, 0.35 of a WRN-28-10 on two cores.
+# A step's rate over that of a matrix product: 0.37 of a WRN-10-1 (RESULTS.md). Of a WRN-28-10 on
+# two cores `tell` says 465 days, and --mode=plan, which times a smaller step, 504.
 SHARE = 0.36
 ADVICE = (
     "a GPU is meant for it; --mode=plan --device=h100 predicts one's time, and "
@@ -33,7 +34,7 @@ def tell(recipe: Recipe, steps: int) -> None:
 
 
 def seconds(recipe: Recipe, steps: int) -> float:
-    """What so many steps take this machine's CPU, by their operations; good to a factor of two."""
+    """What so many steps take this machine's CPU, by their operations; roughly."""
     return steps * step_tflop(recipe) / (SHARE * matrix_tflops())
 
 

@@ -307,6 +307,6 @@ def loop(
         log.samples(step, shown(state))
     job.checkpoints.wait()
     if job.stop():
-        log.page(is_last=True)
         print(f"saved at step {step:,}: the same command goes on from there", flush=True)
+        log.page(is_last=True)
     return state

@@ -17,7 +17,7 @@ from sadajem_jax.data import loading
 from sadajem_jax.data.specs import get_spec
 from sadajem_jax.evaluation import nearest as nearest_images
 from sadajem_jax.evaluation import samples
-from sadajem_jax.inference import pictures, sample, sample_options
+from sadajem_jax.inference import export, pictures, sample, sample_options
 from sadajem_jax.inference.images import as_float
 from sadajem_jax.inference.load import load
 from sadajem_jax.inference.model import Model
@@ -362,6 +362,18 @@ def test_nonsense_is_one_line(
     assert error.startswith("error: ") and words in error
     assert list(tmp_path.iterdir()) == []
     assert ("loading" in said.out) == ("eval.checkpoint" in flags[0])
+
+
+def test_what_came_to_be_there_meanwhile_is_kept(tmp_path: pathlib.Path) -> None:
+    """Of two commands that write to one name at once the later takes another: no image is lost."""
+    images, labels = np.zeros((2, 8, 8, 1), np.uint8), np.arange(2, dtype=np.int32)
+    for out, second in (("x.npz", "x_2.npz"), ("folder", "folder_2")):
+        for brightness in (0, 200, 100):
+            said = export.write(tmp_path / out, images + np.uint8(brightness), labels, ("a", "b"))
+        assert (tmp_path / second).exists() and "_3" in said
+    assert np.load(tmp_path / "x.npz")["images"].max() == 0
+    assert np.load(tmp_path / "x_2.npz")["images"].max() == 200
+    assert len(list((tmp_path / "folder").iterdir())) == 3  # two images and their labels
 
 
 def test_what_is_there_is_not_written_over(

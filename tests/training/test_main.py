@@ -102,7 +102,7 @@ def test_finished_run_prints_its_result(finished: pathlib.Path, capsys: Any) -> 
     before = (finished / "train_metrics.jsonl").stat().st_mtime_ns
     assert main.main(argv) == 0
     said = capsys.readouterr().out
-    assert "test accuracy" in said
+    assert "this run is at its end" in said and "test accuracy" in said
     assert all(str(finished / name) in said for name in ("report/index.html", "events", "samples"))
     assert f"--mode=eval --workdir={finished}\n" in said
     assert (finished / "train_metrics.jsonl").stat().st_mtime_ns == before
@@ -153,6 +153,16 @@ def test_init_from_another_run(finished: pathlib.Path, tmp_path: pathlib.Path, c
     said = capsys.readouterr().out
     assert f"init_from: the model of step 20 of {finished}\n" in said
     assert "parameters, running statistics; new: step, optimizer, buffer\n" in said
+
+
+def test_a_missing_run_to_start_from_is_seen_first(tmp_path: pathlib.Path, capsys: Any) -> None:
+    """A folder without a run, or without a checkpoint, is refused before anything is made."""
+    (tmp_path / "young" / "checkpoints").mkdir(parents=True)
+    for name, said in (("none", "must be a run's folder"), ("young", "no checkpoint yet")):
+        assert main.main(runs.command(tmp_path / "W", init_from=tmp_path / name)) == 2
+        told = capsys.readouterr()
+        assert said in told.err and "filling" not in told.out
+        assert not (tmp_path / "W" / "config.json").exists()
 
 
 def test_averages_start_at_the_model_adopted(

@@ -34,9 +34,8 @@ class Browser(NamedTuple):
         """The sheets of a printed page side by side, into a PNG file."""
         with tempfile.NamedTemporaryFile(suffix=".pdf") as file:
             self._run("--no-pdf-header-footer", f"--print-to-pdf={file.name}", page.as_uri())
-            sheets = [
-                sheet.render(scale=SCALE).to_pil() for sheet in pypdfium2.PdfDocument(file.name)
-            ]
+            with pypdfium2.PdfDocument(file.name) as printed:
+                sheets = [sheet.render(scale=SCALE).to_pil() for sheet in printed]
         side_by_side(sheets).quantize().save(to, optimize=True)
 
     def _run(self, *how: str) -> None:

@@ -68,7 +68,10 @@ def _read(terminal: int, until: str, seconds: float) -> str:
         data += more
     end = time.monotonic() + seconds
     while select.select([terminal], [], [], max(0.0, end - time.monotonic()))[0]:
-        data += _some(terminal)
+        more = _some(terminal)
+        if not more:  # the command has ended
+            break
+        data += more
     return data.decode(errors="ignore")
 
 
